@@ -1,0 +1,53 @@
+# Everything a developer or a visitor types; "make" alone lists it.
+
+PYTHON ?= python3
+SERVER ?= pyjabber
+SERVERS := prosody ejabberd jabberd2
+VENV := .venv
+BIN := $(VENV)/bin
+# Other Pythons for "make test-all": those that pyenv has.
+PYTHONS ?= $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[23].*/bin/python)
+
+.PHONY: help venv lint test test-all demo bench clean
+
+help: ## list the targets (this text)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+venv: $(VENV)/installed ## make a virtual environment with the project in it
+
+$(VENV)/installed: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,test]'
+	@touch $@
+
+lint: venv ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Where the servers are there, or could be installed, a test that misses one fails; else it is skipped.
+test: lint ## lint, install Prosody, ejabberd and jabberd2 where missing (asks for root), test
+	@if $(BIN)/python -m xmpproxy.lab install $(SERVERS); \
+	then export XMPPROXY_REQUIRE_SERVERS=1; \
+	else echo 'Tests with real servers that are missing will be skipped.'; \
+	fi; \
+	echo '$(BIN)/trial tests'; $(BIN)/trial tests
+
+test-all: ## run the tests that need no server on other Pythons
+	@failed=0; for python in $(PYTHONS); do \
+	  venv=$(VENV)-$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "$$venv/bin/trial tests"; \
+	  $$python -m venv $$venv && \
+	  $$venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,test]' && \
+	  XMPPROXY_SERVERS=none $$venv/bin/trial --temp-directory $$venv/_trial_temp tests || failed=1; \
+	done; exit $$failed
+
+demo: venv ## play the conversation on every window: SERVER=pyjabber|prosody|ejabberd|jabberd2 KEEP=1
+	@$(BIN)/python -m xmpproxy.lab install $(SERVER)
+	@$(BIN)/xmpproxy demo --server $(SERVER) $(if $(KEEP),--keep)
+
+bench: venv ## measure speed and memory
+	$(BIN)/python -m bench
+
+clean: ## remove what the targets above made
+	rm -rf $(VENV) $(VENV)-* _trial_temp* build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

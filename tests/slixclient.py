@@ -1,0 +1,212 @@
+"""A real client library, slixmpp, for tests.
+
+It needs asyncio, so it runs in a process of its own. The upper half is what tests use. The lower
+half is the program in that process: it reads commands and writes events, each a JSON object on a
+line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from tests.mailbox import Mailbox
+
+SECONDS = 20.0
+
+Event = dict[str, Any]
+
+
+class SlixClient:
+    """One slixmpp session.
+
+    @param host: where to connect to.
+    @param port: where to connect to.
+    @param jid: the account's JID, with the resource to ask for, if any.
+    @param password: its password.
+    @param trust: PEM file of the authority that must have signed the certificate.
+
+    @ivar jid: once logged in, the full JID that the server gave.
+    """
+
+    def __init__(self, host: str, port: int, jid: str, password: str, trust: Path) -> None:
+        self.jid = jid
+        self._process = _Process(lambda: self.jid)
+        self._arguments = json.dumps(
+            {"host": host, "port": port, "jid": jid, "password": password, "trust": str(trust)}
+        )
+
+    @property
+    def received(self) -> list[Event]:
+        """The messages that came, in order.
+
+        Each has C{event} ("message", or "received" or "sent" for a carbon, whose inner message the
+        rest then tells), C{from}, C{to}, C{type}, C{id}, C{body}.
+        """
+        kinds = ("message", "received", "sent")
+        return [event for event in self._process.events.received if event["event"] in kinds]
+
+    @property
+    def bodies(self) -> list[str]:
+        """The bodies of the messages that came, carbons included."""
+        return [event["body"] for event in self.received if event["body"]]
+
+    async def login(self, priority: int | None = 0) -> None:
+        """Start the process, connect, log in, and become available.
+
+        @param priority: of the initial presence; L{None} sends none.
+        """
+        self._process.start(self._arguments)
+        bound = await self.expect(lambda event: event["event"] in ("bound", "failed"))
+        if bound["event"] == "failed":
+            raise AssertionError(f"{self.jid}: {bound}")
+        self.jid = bound["jid"]
+        if priority is not None:
+            self._process.command(do="presence", priority=priority)
+        await self.sync()
+
+    def say(self, to: str, body: str, type: str = "chat") -> None:
+        """Send a message."""
+        self._process.command(do="message", to=to, body=body, type=type)
+
+    async def enableCarbons(self) -> bool:
+        """Ask for Message Carbons (XEP-0280); says whether they were granted."""
+        self._process.command(do="carbons")
+        return bool((await self.expect(lambda event: event["event"] == "carbons"))["granted"])
+
+    async def sync(self) -> None:
+        """Wait until the server has handled everything sent so far, by a ping (XEP-0199)."""
+        self._process.command(do="ping")
+        await self.expect(lambda event: event["event"] == "pong")
+
+    async def expect(self, wanted: Callable[[Event], bool], timeout: float = SECONDS) -> Event:
+        """Wait for an event; none is handed out twice.
+
+        @param timeout: in seconds, until it is an assertion error that says what came instead.
+        """
+        return await self._process.events.take(wanted, timeout)
+
+    async def expectBodies(self, *bodies: str) -> None:
+        """Wait for messages (or carbons) with these bodies, in whatever order."""
+        for body in bodies:
+            await self.expect(lambda event, body=body: event.get("body") == body)  # type: ignore[misc]
+
+    async def close(self) -> None:
+        """Log out and wait for the process's end."""
+        await self._process.close()
+
+
+class _Process(ProcessProtocol):
+    """The process that runs slixmpp."""
+
+    def __init__(self, owner: Callable[[], str]) -> None:
+        self.events: Mailbox[Event] = Mailbox(owner)
+        self._started = False
+        self._ended: Deferred[None] = Deferred()
+        self._partial = b""
+        self._errors = b""
+
+    def start(self, arguments: str) -> None:
+        self._started = True
+        program = [sys.executable, "-m", "tests.slixclient", arguments]
+        root = Path(__file__).parent.parent
+        reactor.spawnProcess(self, program[0], program, env=None, path=str(root))
+
+    def command(self, **fields: object) -> None:
+        assert self.transport is not None
+        self.transport.write(json.dumps(fields).encode() + b"\n")
+
+    async def close(self) -> None:
+        if self._started:
+            assert self.transport is not None
+            self.transport.closeStdin()
+            await self._ended
+
+    def outReceived(self, data: bytes) -> None:
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        for line in lines:
+            self.events.put(json.loads(line))
+
+    def errReceived(self, data: bytes) -> None:
+        self._errors += data
+
+    def processEnded(self, reason: Failure) -> None:
+        if reason.check(ProcessDone) is None:
+            reason = Failure(AssertionError(f"slixmpp: {self._errors.decode(errors='replace')}"))
+        self.events.close(reason)
+        self._ended.callback(None)
+
+
+def _report(event: str, **fields: object) -> None:
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+async def _run(host: str, port: int, jid: str, password: str, trust: str) -> None:
+    from slixmpp import ClientXMPP
+    from slixmpp.exceptions import IqError, IqTimeout
+    from slixmpp.stanza import Message
+
+    client = ClientXMPP(jid, password)
+    client.ca_certs = Path(trust)
+    for plugin in "xep_0199", "xep_0280":
+        client.register_plugin(plugin)
+
+    def show(event: str, stanza: Message) -> None:
+        _report(
+            event,
+            **{"from": str(stanza["from"]), "to": str(stanza["to"])},
+            type=stanza["type"],
+            id=stanza["id"],
+            body=stanza["body"],
+        )
+
+    def bound(_: object) -> None:
+        _report("bound", jid=client.boundjid.full)
+
+    def failed(reason: object) -> None:
+        _report("failed", reason=str(reason))
+
+    client.add_event_handler("session_start", bound)
+    client.add_event_handler("failed_all_auth", failed)
+    client.add_event_handler("message", lambda stanza: show("message", stanza))
+    client.add_event_handler(
+        "carbon_received", lambda stanza: show("received", stanza["carbon_received"])
+    )
+    client.add_event_handler("carbon_sent", lambda stanza: show("sent", stanza["carbon_sent"]))
+    client.connect(host, port)
+
+    commands = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
+    while line := await commands.readline():
+        match json.loads(line):
+            case {"do": "presence", "priority": priority}:
+                client.send_presence(ppriority=priority)
+            case {"do": "message", "to": to, "body": body, "type": type}:
+                client.send_message(mto=to, mbody=body, mtype=type)
+            case {"do": "carbons"}:
+                try:
+                    await client["xep_0280"].enable()
+                    _report("carbons", granted=True)
+                except (IqError, IqTimeout):
+                    _report("carbons", granted=False)
+            case {"do": "ping"}:
+                with suppress(IqError):  # An answer, too.
+                    await client["xep_0199"].send_ping(client.boundjid.domain)
+                _report("pong")
+    await client.disconnect()
+
+
+if __name__ == "__main__":
+    asyncio.run(_run(**json.loads(sys.argv[1])))

@@ -1,0 +1,575 @@
+"""Tests for L{xmpproxy.tls}: real handshakes, through Twisted's TLS, over transports in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from twisted.test.iosim import IOPump, connect, makeFakeClient, makeFakeServer
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from tests.certificates import Authority, Identity, selfSigned
+from xmpproxy import config
+from xmpproxy.tls import (
+    CertificateError,
+    ServerTLS,
+    UpstreamTLS,
+    channelBindings,
+    serverContextFactory,
+)
+
+AUTHORITY = Authority()
+GOOD = AUTHORITY.issue("example.com")
+
+
+@implementer(IHandshakeListener)
+class Peer(Protocol):
+    """Notes what happens to it."""
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.completed = False
+        self.lost: Failure | None = None
+        self._handle: SSL.Connection | None = None
+        self.clock = Clock()
+
+    def handshakeCompleted(self) -> None:
+        self.completed = True
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost = reason
+        self._handle = self.connection  # Twisted forgets it next
+
+    @property
+    def connection(self) -> SSL.Connection:
+        handle = self._handle or self.transport.getHandle()  # type: ignore[union-attr]
+        return cast(SSL.Connection, handle)
+
+
+def secured(
+    peer: Peer,
+    creator: IOpenSSLClientConnectionCreator | IOpenSSLServerConnectionCreator,
+    *,
+    isClient: bool,
+) -> Protocol:
+    """The protocol that gives TLS to a peer."""
+    factory = TLSMemoryBIOFactory(creator, isClient, Factory.forProtocol(lambda: peer), peer.clock)
+    return factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5222))
+
+
+def joined(client: Protocol, server: Protocol) -> IOPump:
+    """Connected by transports in memory."""
+    pump = connect(server, makeFakeServer(server), client, makeFakeClient(client))
+    return cast(IOPump, pump)
+
+
+class Trip:
+    """A client's and a server's TLS, joined, the handshake run as far as it goes."""
+
+    def __init__(
+        self, client: IOpenSSLClientConnectionCreator, server: IOpenSSLServerConnectionCreator
+    ) -> None:
+        self.client, self.server = Peer(), Peer()
+        self.pump = joined(
+            secured(self.client, client, isClient=True),
+            secured(self.server, server, isClient=False),
+        )
+        self.pump.flush()
+
+    def send(self, sender: Peer, data: bytes) -> None:
+        sender.transport.write(data)  # type: ignore[union-attr]
+        sender.clock.advance(0)
+        self.pump.flush()
+
+
+@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
+class Plainly:
+    """TLS of any kind."""
+
+    def __init__(
+        self, configure: Callable[[SSL.Context], object], identity: Identity | None = None
+    ) -> None:
+        self.context = SSL.Context(SSL.TLS_METHOD)
+        self.context.set_cipher_list(b"ALL:@SECLEVEL=0")
+        if identity:
+            self.context.use_certificate(identity.certificate)
+            self.context.use_privatekey(identity.key)
+        configure(self.context)
+        self.session: SSL.Session | None = None
+
+    def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
+        connection = SSL.Connection(self.context)
+        if self.session:
+            connection.set_session(self.session)
+        return connection
+
+    serverConnectionForTLS = clientConnectionForTLS
+
+
+def nothing(context: SSL.Context) -> None:
+    """Leave a context as it is."""
+
+
+def only(version: int) -> Callable[[SSL.Context], None]:
+    def configure(context: SSL.Context) -> None:
+        context.set_min_proto_version(version)
+        context.set_max_proto_version(version)
+
+    return configure
+
+
+class TemporaryCase(SynchronousTestCase):
+    """With a directory of its own."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.trust = AUTHORITY.write(self.directory / "ca.pem")
+
+    def events(self, level: str) -> list[LogEvent]:
+        """Collect what is logged from now on."""
+        events: list[LogEvent] = []
+
+        @implementer(ILogObserver)
+        def note(event: LogEvent) -> None:
+            if event["log_namespace"] == "xmpproxy.tls" and event["log_level"].name == level:
+                events.append(event)
+
+        globalLogPublisher.addObserver(note)
+        self.addCleanup(globalLogPublisher.removeObserver, note)
+        return events
+
+
+class ChainTests(TemporaryCase):
+    """What the server's certificate must be, and what is said when it is not."""
+
+    def upstream(self, domain: str = "example.com", trust: Path | None = None) -> UpstreamTLS:
+        return UpstreamTLS(domain, trust or self.trust)
+
+    def refused(self, identity: Identity, upstream: UpstreamTLS | None = None) -> str:
+        """Connect to a server whose certificate is no good; what is said about it."""
+        upstream = upstream or self.upstream()
+        trip = Trip(upstream, ServerTLS(identity.chain, identity.key))
+        self.assertFalse(trip.client.completed)
+        assert trip.client.lost is not None
+        return upstream.explain(trip.client.lost, trip.client.connection)
+
+    def accepted(self, identity: Identity, upstream: UpstreamTLS | None = None) -> Trip:
+        upstream = upstream or self.upstream()
+        trip = Trip(upstream, ServerTLS(identity.chain, identity.key))
+        self.assertTrue(trip.client.completed, trip.client.lost)
+        upstream.verifyPeer(trip.client.connection)
+        return trip
+
+    def misnamed(self, identity: Identity, upstream: UpstreamTLS | None = None) -> str:
+        """Connect to a server with somebody else's certificate; what is said about it."""
+        upstream = upstream or self.upstream()
+        trip = Trip(upstream, ServerTLS(identity.chain, identity.key))
+        self.assertTrue(trip.client.completed, trip.client.lost)
+        error = self.assertRaises(CertificateError, upstream.verifyPeer, trip.client.connection)
+        text = upstream.explain(Failure(error), trip.client.connection)
+        self.assertEqual(text, f"{error.text}; {error.mend}")
+        return text
+
+    def test_interface(self) -> None:
+        verifyObject(IOpenSSLClientConnectionCreator, self.upstream())
+        verifyObject(IOpenSSLServerConnectionCreator, ServerTLS(GOOD.chain, GOOD.key))
+
+    def test_good(self) -> None:
+        trip = self.accepted(GOOD)
+        trip.send(trip.client, b"up")
+        trip.send(trip.server, b"down")
+        self.assertEqual((trip.server.received, trip.client.received), (b"up", b"down"))
+        self.assertEqual(trip.server.connection.get_servername(), b"example.com")
+
+    def test_connectionsAreApart(self) -> None:
+        """Connections share a context; one that is refused says nothing about the next."""
+        upstream = self.upstream()
+        self.refused(selfSigned("example.com"), upstream)
+        trip = self.accepted(GOOD, upstream)
+        self.assertNotIn(
+            "self-signed", upstream.explain(Failure(OSError()), trip.client.connection)
+        )
+
+    def test_expired(self) -> None:
+        identity = AUTHORITY.issue("example.com", fromDay=-90, untilDay=-1)
+        self.assertEqual(
+            self.refused(identity),
+            "the certificate 'example.com' that the server of example.com shows has expired on"
+            f" {identity.certificate.not_valid_after_utc:%Y-%m-%d}; renew it on the server",
+        )
+
+    def test_authorityExpired(self) -> None:
+        authority = Authority("old CA", below=AUTHORITY, fromDay=-90, untilDay=-1)
+        text = self.refused(authority.issue("example.com"))
+        self.assertIn("'old CA'", text)
+        self.assertIn("has expired on", text)
+
+    def test_notYetValid(self) -> None:
+        text = self.refused(AUTHORITY.issue("example.com", fromDay=2))
+        self.assertIn("is not valid before", text)
+        self.assertIn("clocks", text)
+
+    def test_unknownAuthority(self) -> None:
+        stranger = Authority("lab CA")
+        text = self.refused(stranger.issue("example.com"))
+        self.assertIn("has the unknown issuer 'lab CA'; set upstream-trust", text)
+
+    def test_unknownAuthorityWithItsRoot(self) -> None:
+        """The server sends the root along."""
+        stranger = Authority("lab CA")
+        identity = stranger.issue("example.com")
+        withRoot = Identity(identity.certificate, identity.key, (stranger.certificate,))
+        self.assertIn("unknown issuer 'lab CA'; set upstream-trust", self.refused(withRoot))
+
+    def test_selfSigned(self) -> None:
+        identity = selfSigned("example.com")
+        self.assertIn("is self-signed; set upstream-trust", self.refused(identity))
+        trust, _ = identity.write(self.directory)
+        self.accepted(identity, self.upstream(trust=trust))
+
+    def test_chain(self) -> None:
+        """An authority in between comes with the server's certificate, or is trusted itself."""
+        between = Authority("intermediate CA", below=AUTHORITY)
+        identity = between.issue("example.com")
+        self.accepted(identity)
+        bare = Identity(identity.certificate, identity.key)
+        self.assertIn("unknown issuer 'intermediate CA'", self.refused(bare))
+        self.accepted(bare, self.upstream(trust=between.write(self.directory / "between.pem")))
+
+    def test_notAnAuthority(self) -> None:
+        """Who has a certificate for a domain cannot issue one for another."""
+        leaf = AUTHORITY.issue("example.org")
+        forger = Authority("example.org")
+        forger.certificate, forger._key = leaf.certificate, leaf.key
+        identity = forger.issue("example.com")
+        forged = Identity(identity.certificate, identity.key, (leaf.certificate,))
+        self.assertRegex(self.refused(forged), "invalid ca")
+
+    def test_systemTrust(self) -> None:
+        """Without C{upstream-trust} our test authority is nobody."""
+        self.assertIn("unknown issuer", self.refused(GOOD, UpstreamTLS("example.com")))
+
+    def test_wrongName(self) -> None:
+        self.assertEqual(
+            self.misnamed(AUTHORITY.issue("example.org", "*.example.net")),
+            "the server's certificate names example.org, *.example.net, not example.com;"
+            " have the server show a certificate for example.com",
+        )
+
+    def test_host(self) -> None:
+        """For the host that SRV points to, but not for the domain: anybody could have got it."""
+        self.misnamed(AUTHORITY.issue("xmpp.example.com", srvNames=["_xmpp-server.example.com"]))
+
+    def test_noName(self) -> None:
+        self.assertIn("names no host, not example.com", self.misnamed(AUTHORITY.issue()))
+
+    def test_noNameThatCouldBeOne(self) -> None:
+        self.assertIn("cannot be one", self.misnamed(AUTHORITY.issue("*.*.com")))
+
+    def test_wildcard(self) -> None:
+        identity = AUTHORITY.issue("*.example.com")
+        self.accepted(identity, self.upstream("im.example.com"))
+        self.misnamed(identity, self.upstream("a.im.example.com"))
+        self.misnamed(identity)
+
+    def test_srvName(self) -> None:
+        self.accepted(AUTHORITY.issue(srvNames=["_xmpp-client.example.com"]))
+        self.accepted(AUTHORITY.issue("host.example", srvNames=["_xmpp-client.Example.com"]))
+        text = self.misnamed(AUTHORITY.issue(srvNames=["_xmpp-client.example.org"]))
+        self.assertIn("names _xmpp-client.example.org, not", text)
+
+    def test_xmppAddress(self) -> None:
+        self.accepted(AUTHORITY.issue("host.example", xmppAddresses=["example.com"]))
+        self.misnamed(AUTHORITY.issue(xmppAddresses=["alice@example.com", "example.org"]))
+
+    def test_internationalName(self) -> None:
+        upstream = self.upstream("bücher.example")
+        trip = self.accepted(AUTHORITY.issue("xn--bcher-kva.example"), upstream)
+        self.assertEqual(trip.server.connection.get_servername(), b"xn--bcher-kva.example")
+
+    def test_address(self) -> None:
+        """An address is not sent as a server name (RFC 6066, section 3)."""
+        upstream = self.upstream("127.0.0.1")
+        trip = Trip(upstream, ServerTLS(GOOD.chain, GOOD.key))
+        self.assertIsNone(trip.server.connection.get_servername())
+        error = self.assertRaises(CertificateError, upstream.verifyPeer, trip.client.connection)
+        self.assertIn("not 127.0.0.1", error.text)
+
+    def test_directNamesTheProtocol(self) -> None:
+        for direct, protocol in ((True, b"xmpp-client"), (False, b"")):
+            upstream = UpstreamTLS("example.com", self.trust, direct=direct)
+            trip = self.accepted(GOOD, upstream)
+            self.assertEqual(trip.client.connection.get_alpn_proto_negotiated(), protocol)
+
+    def test_noRenegotiation(self) -> None:
+        """What is bound to the first handshake would not hold for another."""
+        upstream = self.upstream()
+        trip = Trip(upstream, Plainly(only(SSL.TLS1_2_VERSION), GOOD))
+        first = trip.client.connection.get_finished()
+        trip.server.connection.renegotiate()
+        trip.send(trip.server, b"x")
+        trip.send(trip.client, b"y")
+        self.assertEqual(trip.client.connection.get_finished(), first)
+        self.assertIsNotNone(trip.client.lost)
+
+    def test_badTrust(self) -> None:
+        for path in (self.directory / "absent.pem", GOOD.write(self.directory)[1]):
+            error = self.assertRaises(CertificateError, UpstreamTLS, "example.com", path)
+            self.assertIn(str(path), error.text)
+
+
+class FailureTests(TemporaryCase):
+    """TLS that fails for other reasons than the certificate."""
+
+    def explained(self, server: Plainly) -> str:
+        upstream = UpstreamTLS("example.com", self.trust)
+        trip = Trip(upstream, server)
+        self.assertFalse(trip.client.completed)
+        assert trip.client.lost is not None
+        return upstream.explain(trip.client.lost, trip.client.connection)
+
+    def test_oldServer(self) -> None:
+        text = self.explained(Plainly(only(SSL.TLS1_1_VERSION), GOOD))
+        self.assertEqual(
+            text, "the server speaks no TLS newer than 1.1; have it offer TLS 1.2 or 1.3"
+        )
+
+    def test_noCipherInCommon(self) -> None:
+        def configure(context: SSL.Context) -> None:
+            only(SSL.TLS1_2_VERSION)(context)
+            context.set_cipher_list(b"AECDH-NULL-SHA:@SECLEVEL=0")
+
+        text = self.explained(Plainly(configure, GOOD))
+        self.assertRegex(
+            text, "^TLS with the server failed: .*handshake failure; see the server's log$"
+        )
+
+    def test_notTLS(self) -> None:
+        for answer in (b"<stream:error><bad-format/></stream:error>", b"HTTP/1.1 400 Bad Request"):
+            self.assertIn("does not speak TLS here", self.afterwards(answer))
+
+    def test_closed(self) -> None:
+        text = self.afterwards(b"")
+        self.assertIn("closed the connection during the TLS handshake", text)
+
+    def afterwards(self, answer: bytes) -> str:
+        """What is said of a server without TLS that answers so, and closes the connection."""
+        upstream = UpstreamTLS("example.com", self.trust)
+        client, server = Peer(), Protocol()
+        pump = joined(secured(client, upstream, isClient=True), server)
+        assert server.transport is not None
+        server.transport.write(answer)
+        server.transport.loseConnection()
+        pump.flush()
+        assert client.lost is not None
+        return upstream.explain(client.lost, client.connection)
+
+
+class ServerTests(TemporaryCase):
+    """Our side of TLS with clients."""
+
+    def test_oldClient(self) -> None:
+        for version, good in (
+            (SSL.TLS1_1_VERSION, False),
+            (SSL.TLS1_2_VERSION, True),
+            (SSL.TLS1_3_VERSION, True),
+        ):
+            trip = Trip(Plainly(only(version)), ServerTLS(GOOD.chain, GOOD.key))
+            self.assertEqual(trip.server.completed, good, version)
+            self.assertEqual(trip.client.completed, good, version)
+
+    def test_weakCiphers(self) -> None:
+        """Nothing without forward secrecy and authenticated encryption."""
+        for cipher, good in (
+            (b"ECDHE-ECDSA-AES128-GCM-SHA256", True),
+            (b"ECDHE-ECDSA-CHACHA20-POLY1305", True),
+            (b"ECDHE-ECDSA-AES128-SHA", False),
+            (b"ECDHE-ECDSA-AES256-SHA384", False),
+        ):
+
+            def configure(context: SSL.Context, cipher: bytes = cipher) -> None:
+                context.set_max_proto_version(SSL.TLS1_2_VERSION)
+                context.set_cipher_list(cipher)
+
+            trip = Trip(Plainly(configure), ServerTLS(GOOD.chain, GOOD.key))
+            self.assertEqual(trip.server.completed, good, cipher)
+
+    def test_tickets(self) -> None:
+        """A client that comes again resumes, though we keep nothing."""
+        server = ServerTLS(GOOD.chain, GOOD.key)
+        client = Plainly(only(SSL.TLS1_2_VERSION))
+        first = Trip(client, server)
+        client.session = first.client.connection.get_session()
+        again = Trip(client, server)
+        self.assertTrue(again.client.completed)
+        self.assertEqual(again.client.connection.master_key(), first.client.connection.master_key())
+
+    def test_protocolName(self) -> None:
+        for offered, chosen in (([b"h2", b"xmpp-client"], b"xmpp-client"), ([b"h2"], b"")):
+
+            def configure(context: SSL.Context, offered: list[bytes] = offered) -> None:
+                context.set_alpn_protos(offered)
+
+            trip = Trip(Plainly(configure), ServerTLS(GOOD.chain, GOOD.key))
+            self.assertTrue(trip.client.completed)
+            self.assertEqual(trip.client.connection.get_alpn_proto_negotiated(), chosen)
+
+
+class FilesTests(TemporaryCase):
+    """Where our own certificate comes from."""
+
+    def made(self, *domains: str) -> ServerTLS:
+        return serverContextFactory(config.Tls(), self.directory, domains)
+
+    def test_configured(self) -> None:
+        between = Authority("intermediate CA", below=AUTHORITY)
+        certificate, key = between.issue("example.com").write(self.directory)
+        warnings = self.events("warn")
+        server = serverContextFactory(
+            config.Tls(certificate=certificate, private_key=key), self.directory, ["example.com"]
+        )
+        upstream = UpstreamTLS("example.com", self.trust)
+        trip = Trip(upstream, server)
+        upstream.verifyPeer(trip.client.connection)
+        self.assertEqual(warnings, [])
+        self.assertFalse((self.directory / "xmpproxy-self-signed.pem").exists())
+
+    def test_configuredButNoGood(self) -> None:
+        for identity, domain, words in (
+            (GOOD, "example.org", "names example.com, not example.org"),
+            (AUTHORITY.issue("example.com", fromDay=-9, untilDay=-1), "example.com", "expired"),
+        ):
+            certificate, key = identity.write(self.directory)
+            warnings = self.events("warn")
+            serverContextFactory(
+                config.Tls(certificate=certificate, private_key=key), self.directory, [domain]
+            )
+            self.assertEqual(len(warnings), 1)
+            self.assertIn(words, warnings[0]["text"])
+
+    def test_unusable(self) -> None:
+        certificate, key = GOOD.write(self.directory)
+        _, another = AUTHORITY.issue("example.com").write(self.directory, "another")
+        absent = self.directory / "absent.pem"
+        for pair in ((certificate, another), (key, key), (certificate, certificate), (absent, key)):
+            tls = config.Tls(certificate=pair[0], private_key=pair[1])
+            error = self.assertRaises(
+                CertificateError, serverContextFactory, tls, self.directory, ["example.com"]
+            )
+            self.assertIn(str(pair[0]), error.text)
+            self.assertIn(str(pair[1]), error.text)
+
+    def test_selfSigned(self) -> None:
+        """Good for the domains, once it is trusted."""
+        logged = self.events("info")
+        warnings = self.events("warn")
+        server = self.made("example.com", "bücher.example", "127.0.0.1")
+        path = self.directory / "xmpproxy-self-signed.pem"
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
+        self.assertEqual({one.name for one in self.directory.iterdir()}, {"ca.pem", path.name})
+        for domain in ("example.com", "bücher.example", "127.0.0.1"):
+            upstream = UpstreamTLS(domain, path)
+            trip = Trip(upstream, server)
+            self.assertTrue(trip.client.completed)
+            upstream.verifyPeer(trip.client.connection)
+        self.assertEqual([event["fingerprint"] for event in logged], [server.fingerprint])
+        digest = hashlib.sha256(server.certificate.public_bytes(Encoding.DER)).hexdigest()
+        self.assertEqual(server.fingerprint.replace(":", "").lower(), digest)
+        self.assertEqual(warnings, [])
+
+    def test_selfSignedIsKept(self) -> None:
+        self.assertEqual(self.made("example.com").fingerprint, self.made("example.com").fingerprint)
+
+    def test_selfSignedForOthers(self) -> None:
+        """A domain that was configured later."""
+        first = self.made("example.com")
+        warnings = self.events("warn")
+        self.assertEqual(self.made("example.com", "example.org").fingerprint, first.fingerprint)
+        self.assertEqual(len(warnings), 1)
+        self.assertIn("not example.org", warnings[0]["text"])
+
+    def test_selfSignedCannotBeKept(self) -> None:
+        self.directory = self.trust / "not-a-directory"
+        warnings = self.events("warn")
+        server = self.made("example.com")
+        self.assertEqual(len(warnings), 1)
+        self.assertIn(str(self.directory), warnings[0]["path"])
+        self.assertTrue(Trip(Plainly(nothing), server).client.completed)
+
+    def test_selfSignedDamaged(self) -> None:
+        path = self.directory / "xmpproxy-self-signed.pem"
+        path.write_bytes(b"")
+        error = self.assertRaises(CertificateError, self.made, "example.com")
+        self.assertIn(str(path), error.text)
+
+
+class BindingTests(TemporaryCase):
+    """Channel bindings, as both ends compute them."""
+
+    def bound(self, version: int, identity: Identity = GOOD) -> tuple[dict[str, bytes], Trip]:
+        upstream = UpstreamTLS("example.com", self.trust)
+        trip = Trip(upstream, Plainly(only(version), identity))
+        upstream.verifyPeer(trip.client.connection)
+        return channelBindings(trip.client.connection), trip
+
+    def test_tls13(self) -> None:
+        bindings, trip = self.bound(SSL.TLS1_3_VERSION)
+        label = b"EXPORTER-Channel-Binding"
+        exported = trip.server.connection.export_keying_material(label, 32, b"")
+        finished = trip.server.connection.get_peer_finished()
+        certificate = GOOD.certificate.fingerprint(hashes.SHA256())
+        self.assertEqual(
+            bindings,
+            {
+                "tls-exporter": exported,
+                "tls-unique": finished,
+                "tls-server-end-point": certificate,
+            },
+        )
+
+    def test_tls12(self) -> None:
+        bindings, trip = self.bound(SSL.TLS1_2_VERSION)
+        finished = trip.server.connection.get_peer_finished()
+        certificate = GOOD.certificate.fingerprint(hashes.SHA256())
+        self.assertEqual(bindings, {"tls-unique": finished, "tls-server-end-point": certificate})
+
+    def test_eachConnectionItsOwn(self) -> None:
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            first, again = self.bound(version)[0], self.bound(version)[0]
+            self.assertEqual(first.pop("tls-server-end-point"), again.pop("tls-server-end-point"))
+            for kind, data in first.items():
+                self.assertNotEqual(data, again[kind], kind)
+
+    def test_hashOfTheSignature(self) -> None:
+        """RFC 5929, section 4.1."""
+        for signed, algorithm in (
+            (hashes.SHA384(), hashes.SHA384()),
+            (hashes.SHA512(), hashes.SHA512()),
+        ):
+            identity = AUTHORITY.issue("example.com", algorithm=signed)
+            bindings, _ = self.bound(SSL.TLS1_3_VERSION, identity)
+            expected = identity.certificate.fingerprint(algorithm)
+            self.assertEqual(bindings["tls-server-end-point"], expected)

@@ -1,0 +1,79 @@
+"""Accounts: the live sessions that share a bare JID."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from xmpproxy.ids import Ids
+from xmpproxy.mirror import Mirror
+
+
+class Session(Protocol):
+    """What an account needs of a session."""
+
+    def flushUpstream(self) -> None:
+        """Write to the server what was gathered for it."""
+
+    def flushDownstream(self) -> None:
+        """Write to the client what was gathered for it."""
+
+
+class Account:
+    """
+    The sessions of one bare JID.
+
+    @ivar jid: the bare JID, as the server wrote it when it bound their resources.
+    @ivar mirror: what they show each other.
+    """
+
+    def __init__(self, jid: str, ids: Ids) -> None:
+        self.jid = jid
+        self.sessions: list[Session] = []
+        self.mirror = Mirror(ids.make)
+        self._dirty: list[Session] = []
+
+    def mark(self, session: Session) -> None:
+        """Have C{flush} write what this session has gathered."""
+        self._dirty.append(session)
+
+    def flush(self) -> None:
+        """
+        Write what was gathered in this turn of the reactor: first to the server, then to clients,
+        so that a message is where it was going before a sibling hears of it.
+        """
+        while self._dirty:
+            dirty, self._dirty = self._dirty, []
+            for session in dirty:
+                session.flushUpstream()
+            for session in dirty:
+                session.flushDownstream()
+
+
+class Accounts:
+    """
+    All accounts that have a session.
+
+    @ivar ids: makes the ids of stanzas that are ours.
+    """
+
+    def __init__(self, ids: Ids) -> None:
+        self._accounts: dict[str, Account] = {}
+        self.ids = ids
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._accounts.values())
+
+    def join(self, jid: str, session: Session) -> Account:
+        """A session's resource was bound."""
+        account = self._accounts.get(jid)
+        if account is None:
+            account = self._accounts[jid] = Account(jid, self.ids)
+        account.sessions.append(session)
+        return account
+
+    def leave(self, account: Account, session: Session) -> None:
+        """A session's upstream is closed."""
+        account.sessions.remove(session)
+        if not account.sessions:
+            del self._accounts[account.jid]

@@ -1,0 +1,104 @@
+"""
+"Has the server handled everything up to here?", asked by ping (XEP-0199).
+
+A server handles a stream in order (RFC 6120, section 10.1), so when it answers a ping, everything
+that it had routed to this stream when it got the ping has been sent before the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+T = TypeVar("T")
+
+#: Seconds after which what waits is reported as overdue.
+PATIENCE = 5.0
+#: The same while the server owes an answer already.
+IMPATIENCE = 0.25
+#: Seconds after which an answer is not expected any more.
+GIVE_UP = 60.0
+
+
+class Barrier(Generic[T]):
+    """Items wait here until the server has handled what it had accepted before they came."""
+
+    def __init__(
+        self,
+        ping: Callable[[Callable[[], None]], None],
+        clock: IReactorTime,
+        passed: Callable[[list[T]], None],
+        overdue: Callable[[list[T]], None],
+    ) -> None:
+        """
+        @param ping: sends a ping on the stream in question, and calls its argument when the
+            answer is there, be it a result or an error.
+        @param passed: called with the items whose wait is over.
+        @param overdue: called with items for which the answer takes long. They keep waiting.
+        """
+        self._ping = ping
+        self._clock = clock
+        self._passed = passed
+        self._overdue = overdue
+        self._asked: list[T] = []  # the ping in flight was sent after these came
+        self._next: list[T] = []  # these came while it was in flight
+        self._since = 0.0
+        self._reported = False
+        self._timer: IDelayedCall | None = None
+
+    def wait(self, item: T) -> None:
+        """Have C{passed} called with this item once everything before now is handled."""
+        self._next.append(item)
+        if not self._asked:
+            self._ask()
+        elif self._reported and self._timer is not None:
+            self._timer.reset(IMPATIENCE)
+
+    def hurry(self) -> None:
+        """Report everything that waits as overdue now."""
+        self._reported = True
+        self._overdue(self._asked + self._next)
+
+    def stop(self) -> None:
+        """The stream is gone: nothing will be called any more."""
+        self._asked = []
+        self._next = []
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _ask(self) -> None:
+        self._asked, self._next = self._next, []
+        self._since = self._clock.seconds()
+        self._reported = False
+        self._schedule(PATIENCE)
+        asked = self._asked
+        self._ping(lambda: self._answered(asked))
+
+    def _answered(self, items: list[T]) -> None:
+        if items is not self._asked:
+            return  # given up before
+        self._asked = []
+        if self._next:
+            self._ask()
+        self._passed(items)
+
+    def _schedule(self, seconds: float) -> None:
+        # One timer serves many pings: an answer does not cancel it, it finds nothing to do.
+        if self._timer is None:
+            self._timer = self._clock.callLater(seconds, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._asked:
+            return
+        age = self._clock.seconds() - self._since
+        if age >= GIVE_UP:
+            self._answered(self._asked)
+        elif age >= PATIENCE:
+            self.hurry()
+            self._schedule(GIVE_UP - age)  # or earlier, when something new comes
+        else:
+            self._schedule(PATIENCE - age)

@@ -1,0 +1,276 @@
+"""
+The stream from a client: we are the receiving entity (RFC 6120).
+
+Stream headers and STARTTLS are handled here; from SASL to resource binding it is
+L{xmpproxy.login}'s, after that L{xmpproxy.session}'s.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection
+from typing import Protocol
+from xml.sax.saxutils import quoteattr
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.words.protocols.jabber import jid, xmlstream
+from twisted.words.protocols.jabber.error import StreamError
+from zope.interface import implementer
+
+from xmpproxy import features, ns
+from xmpproxy.config import Limits, Listen
+from xmpproxy.interfaces import IStoppableFactory
+from xmpproxy.splitter import StreamHeader
+from xmpproxy.stanza import Stanza
+from xmpproxy.xmlstream import OpenStreams, StanzaStream
+
+log = Logger()
+
+_STANZAS = frozenset({"message", "presence", "iq"})
+
+
+class DownstreamOwner(Protocol):
+    """Who is told of what comes from the client once it may log in."""
+
+    def downstreamStarted(self) -> None:
+        """The client began a stream: over TLS first, and another after SASL."""
+
+    def downstreamStanzas(self, stanzas: list[Stanza]) -> None:
+        """The client sent first-level elements."""
+
+    def downstreamLost(self, outcome: str) -> None:
+        """
+        The stream is closed, by whomever, for a reason in a word or two. Called once.
+        """
+
+
+class Downstream(StanzaStream):
+    """
+    The stream itself.
+
+    @ivar address: where the client is, for people.
+    """
+
+    authenticator: DownstreamAuthenticator
+    address = "?"
+
+    def connectionMade(self) -> None:
+        peer = self.transport.getPeer()
+        host = getattr(peer, "host", None)
+        self.address = str(getattr(peer, "name", "local")) if host is None else f"{host}"
+        super().connectionMade()
+
+    def dataReceived(self, data: bytes) -> None:
+        if data[:1] == b"\x16" and self.stream is not None and self.stream.pristine:
+            # A TLS handshake where STARTTLS is expected. Some clients try that first: they take a
+            # silent close as a no, and come back.
+            self.disconnect()
+            return
+        super().dataReceived(data)
+
+    def sendHeader(self) -> None:
+        authenticator = self.authenticator
+        header = (
+            f"<?xml version='1.0'?><stream:stream id='{secrets.token_hex(16)}' version='1.0' "
+            f"xml:lang='en' xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAMS}'"
+        )
+        if authenticator.domain is not None:
+            header += f" from={quoteattr(authenticator.domain)}"
+        if authenticator.client is not None:
+            header += f" to={quoteattr(authenticator.client)}"
+        self.write(header.encode() + b">")
+        self._headerSent = True
+
+
+class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
+    """
+    Leads a client to the point where it may log in.
+
+    @ivar domain: the domain that the client asked for, if we serve it.
+    @ivar client: what the client called itself in its stream header. Proves nothing.
+    @ivar owner: who is told of everything once the client may log in.
+    """
+
+    xmlstream: Downstream
+
+    def __init__(self, factory: DownstreamFactory) -> None:
+        super().__init__()
+        self.factory = factory
+        self.domain: str | None = None
+        self.client: str | None = None
+        self.owner: DownstreamOwner | None = None
+        self._tls = factory.listen.tls
+        self._secured = self._tls == "none"
+        self._deadline: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        stream = self.xmlstream
+        self.factory.streams.add(stream)
+        seconds = stream.limits.login_seconds
+        self._deadline = stream.clock.callLater(seconds, self._tooLate)
+        if self._tls == "direct":
+            stream.transport.startTLS(self.factory.tlsOptions)
+            self._secured = True
+
+    def loggedIn(self) -> None:
+        """The client has bound a resource: it may take its time now."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _tooLate(self) -> None:
+        self._deadline = None
+        self.refuse(StreamError("connection-timeout", text="log in sooner"))
+
+    def refuse(self, error: StreamError) -> None:
+        """Close with a stream error."""
+        log.info(
+            "{client}: refused: {condition}, {text}",
+            client=self.xmlstream.address,
+            condition=error.condition,
+            text=error.text,
+        )
+        self.xmlstream.closeStream(error)
+        self._end(error.condition)
+
+    def streamStarted(self, header: StreamHeader) -> None:
+        self.client = header.attributes.get("from")
+        error = self._objection(header)
+        if error is not None:
+            self.refuse(error)
+            return
+        self.xmlstream.sendHeader()
+        if not self._secured:
+            self.xmlstream.send(features.beforeTLS())
+        else:
+            if self.owner is None:
+                assert self.domain is not None
+                self.owner = self.factory.login(self.xmlstream, self.domain)
+            self.owner.downstreamStarted()
+
+    def _objection(self, header: StreamHeader) -> StreamError | None:
+        """What is wrong with a stream header (RFC 6120, sections 4.7 and 4.8)."""
+        if header.name != "stream" or header.namespace != ns.STREAMS:
+            return StreamError("invalid-namespace", text=f"not a stream of {ns.STREAMS}")
+        if header.defaultNamespace != ns.CLIENT:
+            return StreamError("invalid-namespace", text=f"the content is not {ns.CLIENT}")
+        to = header.attributes.get("to")
+        domain = self.factory.domainOf(to) if to else None
+        if domain is not None and self.domain in (None, domain):
+            self.domain = domain
+        major = header.attributes.get("version", "0").partition(".")[0]
+        if not (major.isascii() and major.isdigit() and int(major[:9]) >= 1):
+            return StreamError("unsupported-version", text="XMPP 1.0 is what is spoken here")
+        if not to:
+            return StreamError("improper-addressing", text="the stream header has no 'to'")
+        if domain is None or domain != self.domain:
+            return StreamError("host-unknown", text="this domain is not served here")
+        return None
+
+    def stanzasReceived(self, stanzas: list[Stanza]) -> None:
+        if self.owner is not None:
+            self.owner.downstreamStanzas(stanzas)
+            return
+        # Before TLS. What is behind <starttls/> in the clear is never looked at (section 5.3.1).
+        first = stanzas[0]
+        stream = self.xmlstream
+        if (first.namespace, first.name) == (ns.TLS, "starttls"):
+            stream.write(f"<proceed xmlns='{ns.TLS}'/>".encode())
+            stream.reset()
+            stream.transport.startTLS(self.factory.tlsOptions)
+            self._secured = True
+        elif first.namespace == ns.SASL:
+            stream.write(f"<failure xmlns='{ns.SASL}'><encryption-required/></failure>".encode())
+        else:
+            self.refuse(unexpected(first))
+
+    def streamFault(self, error: StreamError) -> None:
+        self.refuse(error)
+
+    def streamEnded(self) -> None:
+        self.xmlstream.closeStream()
+        self._end("closed")
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.loggedIn()
+        self.factory.streams.discard(self.xmlstream)
+        self._end("connection lost")
+
+    def _end(self, outcome: str) -> None:
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.downstreamLost(outcome)
+
+    def shutdown(self) -> None:
+        """The proxy ends."""
+        self.xmlstream.closeStream(StreamError("system-shutdown"))
+        self._end("shutdown")
+
+
+def unexpected(stanza: Stanza) -> StreamError:
+    """The error for an element that may not come now (RFC 6120, sections 4.9.3.12 and .24)."""
+    if stanza.fault is not None:
+        return StreamError("not-well-formed", text=stanza.fault)
+    if stanza.namespace == ns.CLIENT and stanza.name in _STANZAS:
+        return StreamError("not-authorized", text="log in and bind a resource first")
+    return StreamError("unsupported-stanza-type", text=f"<{stanza.name}/> means nothing here")
+
+
+@implementer(IStoppableFactory)
+class DownstreamFactory(ServerFactory):
+    """
+    Makes the streams of one listener.
+
+    @ivar streams: those that are open.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        listen: Listen,
+        limits: Limits,
+        domains: Collection[str],
+        tlsOptions: object,
+        login: Callable[[Downstream, str], DownstreamOwner],
+        clock: IReactorTime,
+    ) -> None:
+        """
+        @param domains: the domains that are served.
+        @param tlsOptions: what C{startTLS} takes.
+        @param login: makes the owner of a stream on which a client of a domain may log in.
+        """
+        self.listen = listen
+        self.tlsOptions = tlsOptions
+        self.login = login
+        self.streams = OpenStreams[Downstream]()
+        self._limits = limits
+        self._domains = domains
+        self._clock = clock
+
+    def buildProtocol(self, addr: IAddress | None) -> Downstream:
+        stream = Downstream(DownstreamAuthenticator(self), self._limits, self._clock)
+        stream.factory = self
+        return stream
+
+    def domainOf(self, to: str) -> str | None:
+        """The domain that a stream header is addressed to, if it is served."""
+        try:
+            domain = jid.JID(to).host
+        except (jid.InvalidFormat, UnicodeError):
+            return None
+        return domain if domain in self._domains else None
+
+    def shutdown(self) -> Deferred[None]:
+        """
+        Tell every client that the proxy ends, and close (RFC 6120, section 4.9.3.20).
+
+        @return: fires when all connections are gone.
+        """
+        for stream in self.streams:
+            stream.authenticator.shutdown()
+        return self.streams.whenNone()

@@ -1,0 +1,39 @@
+"""What a client may ask about its resource once it has one (RFC 6120, section 7; RFC 3921, 3)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from twisted.words.protocols.jabber.error import StanzaError, StreamError
+
+from xmpproxy import ns
+from xmpproxy.session import Link, Wants
+from xmpproxy.stanza import Stanza, serialize
+
+
+class Binding(Link):
+    """Answers the session iq where the server would not, and refuses a second resource."""
+
+    fromClient: ClassVar[Wants] = {"iq": frozenset({ns.BIND, ns.SESSION})}
+
+    def clientStanza(self, stanza: Stanza) -> Stanza | None:
+        """A bind or session iq."""
+        if stanza.type != "set":
+            return stanza
+        if stanza.has(ns.BIND, "bind"):
+            error = StanzaError("not-allowed", text="this stream has a resource")
+            self.parent.sendClient(serialize(error.toResponse(stanza.element)))
+            self.parent.refuse(StreamError("policy-violation", text="this stream has a resource"))
+            return None
+        if self.parent.serverSession:
+            return stanza
+        self.parent.sendClient(answer(stanza))
+        return None
+
+
+def answer(request: Stanza) -> bytes:
+    """The empty result that answers an iq (RFC 6120, section 8.2.3)."""
+    to = request.attributes.get("to")
+    return Stanza(b"<iq/>", "iq", ns.CLIENT, {}, ()).withAttributes(
+        {"type": "result", "id": request.id or "", "from": to}
+    )

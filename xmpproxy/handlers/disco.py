@@ -1,0 +1,46 @@
+"""Service discovery (XEP-0030) that tells of what the proxy adds."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import ClassVar
+
+from xmpproxy import ns
+from xmpproxy.session import Link, Wants
+from xmpproxy.stanza import Stanza, parse
+
+_ADDED = (ns.CARBONS, ns.CARBONS_RULES)
+#: How many questions a client may have open before answers to the oldest pass unchanged.
+_REMEMBERED = 64
+
+
+class Disco(Link):
+    """Adds carbons to what the server and the account can do, where it is us who do them."""
+
+    fromClient: ClassVar[Wants] = {"iq": frozenset({ns.DISCO_INFO})}
+    fromServer: ClassVar[Wants] = {"iq": frozenset({ns.DISCO_INFO})}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: deque[str] = deque(maxlen=_REMEMBERED)
+
+    def clientStanza(self, stanza: Stanza) -> Stanza | None:
+        """A question of the client, of the server or account perhaps."""
+        to = stanza.attributes.get("to")
+        own = (None, self.parent.seat.account, self.parent.domain)
+        if not self.parent.seat.served and stanza.type == "get" and to in own and stanza.id:
+            self._asked.append(stanza.id)
+        return stanza
+
+    def serverStanza(self, stanza: Stanza) -> Stanza | None:
+        """An answer to the client."""
+        if stanza.type != "result" or stanza.id is None or stanza.id not in self._asked:
+            return stanza
+        self._asked.remove(stanza.id)
+        element = parse(stanza.data)
+        for query in element.elements(ns.DISCO_INFO, "query"):
+            if query.hasAttribute("node"):
+                return stanza  # of some part, not of the whole
+            for feature in _ADDED:
+                query.addElement("feature")["var"] = feature
+        return Stanza.fromElement(element)

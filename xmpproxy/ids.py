@@ -1,0 +1,25 @@
+"""Ids of stanzas that the proxy itself makes."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+
+
+class Ids:
+    """Makes ids that no peer can guess, and knows them again."""
+
+    def __init__(self, token: str | None = None) -> None:
+        """
+        @param token: what all of them begin with; by default random.
+        """
+        self._token = token or secrets.token_urlsafe(12)
+        self._numbers = itertools.count()
+
+    def make(self) -> str:
+        """A fresh id."""
+        return f"{self._token}.{next(self._numbers):x}"
+
+    def made(self, id: str | None) -> bool:
+        """Whether an id is one of these."""
+        return id is not None and id.startswith(f"{self._token}.")

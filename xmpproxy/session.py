@@ -1,0 +1,398 @@
+"""
+A session: one downstream and one upstream, joined once the server has bound a resource.
+
+Most stanzas pass through as the bytes they are. What the proxy does beyond that is a chain of
+L{Link}s; each says what it wants to see, and nothing else meets it. What is sent is gathered and
+written at the end of a turn: to the server first, then to clients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import ClassVar
+from xml.sax.saxutils import quoteattr
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.words.protocols.jabber.error import StreamError
+from twisted.words.protocols.jabber.xmlstream import XMPPHandlerCollection
+from wokkel.subprotocols import XMPPHandler
+from zope.interface import implementer
+
+from xmpproxy import config, ns
+from xmpproxy.account import Account, Accounts
+from xmpproxy.downstream import Downstream, unexpected
+from xmpproxy.mirror import Seat
+from xmpproxy.stanza import Stanza
+from xmpproxy.upstream import Upstream
+
+log = Logger()
+
+#: Seconds that a client waits for its bind result at most while links ask the server things.
+PREPARE_SECONDS = 3.0
+
+#: What a link wants to see: names of stanzas, or namespaces of other first-level elements; each
+#: with the namespaces of which one must be among the children, or L{None} for all.
+Wants = Mapping[str, frozenset[str] | None]
+
+
+class Link(XMPPHandler):  # type: ignore[misc]  # wokkel has no annotations
+    """
+    One link of a session's chain.
+
+    As with every wokkel handler C{xmlstream} is the stream to the server, and
+    C{connectionInitialized} and C{connectionLost} frame its time.
+
+    @cvar fromClient: what it wants to see of what the client sends.
+    @cvar fromServer: the same for the server.
+    @ivar parent: the session.
+    """
+
+    fromClient: ClassVar[Wants] = {}
+    fromServer: ClassVar[Wants] = {}
+    parent: Session
+
+    def prepare(self) -> Deferred[None] | None:
+        """Ask the server what must be known before the client learns that it has a resource."""
+        return None
+
+    def clientStanza(self, stanza: Stanza) -> Stanza | None:
+        """
+        A stanza is on its way to the server.
+
+        @return: it or another to go on with, L{None} if it goes no further.
+        """
+        return stanza
+
+    def serverStanza(self, stanza: Stanza) -> Stanza | None:
+        """The same on the way to the client."""
+        return stanza
+
+
+class Chain:
+    """Which links there are, and what meets which of them. One object serves all sessions."""
+
+    def __init__(self, links: Sequence[type[Link]]) -> None:
+        """
+        @param links: in the order in which they meet a stanza, whichever way it goes.
+        """
+        self.links = tuple(links)
+        self.fromClient = _index([link.fromClient for link in links])
+        self.fromServer = _index([link.fromServer for link in links])
+
+
+_Interests = tuple[tuple[int, frozenset[str] | None], ...]
+
+
+def _index(wants: Sequence[Wants]) -> dict[str, _Interests]:
+    keys: set[str] = {"message", "presence", "iq"}.union(*wants)
+    return {
+        key: tuple((at, each[key]) for at, each in enumerate(wants) if key in each) for key in keys
+    }
+
+
+@implementer(IPushProducer)
+class Session(XMPPHandlerCollection):
+    """
+    The two streams of one client, and its chain.
+
+    @ivar jid: the full JID.
+    @ivar domain: its domain.
+    @ivar seat: its place in the account's conversation.
+    @ivar account: the account, once the session is ready.
+    @ivar queueBytes: how much may wait for the client.
+    @ivar serverSession: whether the server itself answers the session iq of RFC 3921.
+    """
+
+    def __init__(
+        self,
+        downstream: Downstream,
+        upstream: Upstream,
+        jid: str,
+        serverSession: bool,
+        chain: Chain,
+        accounts: Accounts,
+        mirror: config.Mirror,
+    ) -> None:
+        super().__init__()
+        self.jid = jid
+        self.domain = upstream.authenticator.domain.name
+        self.serverSession = serverSession
+        self.mirrorConfig = mirror
+        self.account: Account | None = None
+        self.ids = accounts.ids
+        self.queueBytes = downstream.limits.queue_bytes
+        self.clock = upstream.clock
+        self._downstream = downstream
+        self._upstream = upstream
+        self._chain = chain
+        self._accounts = accounts
+        self._asked: dict[str, Callable[[Stanza], None]] = {}
+        self._toClient: list[bytes] = []
+        self._toServer: list[bytes] = []
+        self._queued = 0  # bytes in _toClient
+        self._slow = False  # the client does not read as fast as it is written to
+        self._held: tuple[list[Stanza], list[Stanza]] | None = ([], [])  # until ready
+        self._patience: IDelayedCall | None = None
+        self._outcome: str | None = None
+        self._began = self.clock.seconds()
+        self._fromClient = self._fromServer = 0
+        mode = downstream.authenticator.factory.listen.plain_copies or mirror.plain_copies
+        self.seat = Seat(jid, self._gather, mode, mirror.prefix)
+        self._links: list[Link] = [make() for make in chain.links]
+        for link in self._links:
+            link.setHandlerParent(self)
+
+    # Beginning
+
+    def start(self, bindResult: Stanza) -> None:
+        """
+        Take over both streams. The client gets the server's answer to its bind request when all
+        links are prepared: no message meets a session that does not know what to do with it.
+        """
+        self._downstream.authenticator.owner = self
+        self._upstream.authenticator.owner = self
+        for link in self._links:
+            link.makeConnection(self._upstream)
+            link.connectionInitialized()
+        waiting = [d for d in (link.prepare() for link in self._links) if d is not None]
+        self._patience = self.clock.callLater(PREPARE_SECONDS, self._ready, bindResult)
+        prepared = DeferredList(waiting, consumeErrors=True)
+        prepared.addCallback(lambda _: self._ready(bindResult))
+        self.flush()
+
+    def _ready(self, bindResult: Stanza) -> None:
+        if self._held is None or self._outcome is not None:
+            return
+        self._stopWaiting()
+        fromClient, fromServer = self._held
+        self._held = None
+        self.account = self._accounts.join(self.seat.account, self)
+        self.account.mirror.join(self.seat)
+        log.info("{jid}: bound, from {client}", jid=self.jid, client=self._downstream.address)
+        self._downstream.authenticator.loggedIn()
+        self.seat.outbox.put(bindResult.data)
+        # Each side is read as fast as the other takes it.
+        self._downstream.transport.registerProducer(self, True)
+        self._upstream.transport.registerProducer(self._downstream.transport, True)
+        self._downstream.transport.resumeProducing()
+        self.upstreamStanzas(fromServer)
+        self.downstreamStanzas(fromClient)
+
+    def _stopWaiting(self) -> None:
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
+        self._patience = None
+
+    # A stanza's trip
+
+    def downstreamStanzas(self, stanzas: list[Stanza]) -> None:
+        """From the client, through the chain, to the server."""
+        if self._held is not None:
+            self._held[0].extend(stanzas)
+            return
+        self._fromClient += len(stanzas)
+        interests = self._chain.fromClient
+        out = self._toServer
+        for stanza in stanzas:
+            wanted = interests.get(_key(stanza))
+            if wanted is None or stanza.fault is not None:
+                self.refuse(unexpected(stanza))
+                return
+            for at, namespaces in wanted:
+                if namespaces is None or _concerns(stanza, namespaces):
+                    passed = self._links[at].clientStanza(stanza)
+                    if passed is None:
+                        break
+                    stanza = passed
+            else:
+                out.append(stanza.data)
+            if self._outcome is not None:
+                return
+        self.flush()
+
+    def upstreamStanzas(self, stanzas: list[Stanza]) -> None:
+        """From the server, through the chain, to the client."""
+        self._fromServer += len(stanzas)
+        interests = self._chain.fromServer
+        put = self.seat.outbox.put
+        for stanza in stanzas:
+            if stanza.name == "iq" and self._asked and self._answers(stanza):
+                continue
+            if self._held is not None:
+                self._held[1].append(stanza)
+                continue
+            wanted = interests.get(_key(stanza))
+            if wanted is None or stanza.fault is not None:
+                self._drop(stanza, stanza.fault or "no stanza")
+                continue
+            for at, namespaces in wanted:
+                if namespaces is None or _concerns(stanza, namespaces):
+                    passed = self._links[at].serverStanza(stanza)
+                    if passed is None:
+                        break
+                    stanza = passed
+            else:
+                put(stanza.data)
+        self.flush()
+
+    def downstreamStarted(self) -> None:
+        """A client begins no other stream on this one once its resource is bound."""
+
+    def upstreamFeatures(self, features: Stanza) -> None:
+        """Features that come now change nothing any more."""
+
+    def _drop(self, stanza: Stanza, why: str) -> None:
+        log.warn("{jid}: dropped {stanza!r}: {why}", jid=self.jid, stanza=stanza, why=why)
+
+    # Sending
+
+    def send(self, obj: Stanza | bytes) -> None:
+        """Send to the server."""
+        if not self._toServer and self.account is not None:
+            self.account.mark(self)
+        self._toServer.append(obj.data if isinstance(obj, Stanza) else obj)
+
+    def sendClient(self, data: bytes) -> None:
+        """Send to the client, behind everything that it is owed."""
+        self.seat.outbox.put(data)
+
+    def ask(self, kind: str, payload: str, answered: Callable[[Stanza], None]) -> None:
+        """
+        Send an iq to the account's server.
+
+        @param kind: C{"get"} or C{"set"}.
+        @param payload: the child element.
+        @param answered: called with the answer, a result or an error. The client never sees it.
+        """
+        id = self.ids.make()
+        self._asked[id] = answered
+        to = f" to={quoteattr(self.domain)}" if kind == "get" else ""
+        self.send(f"<iq type='{kind}' id='{id}'{to}>{payload}</iq>".encode())
+
+    def _answers(self, stanza: Stanza) -> bool:
+        """Whether this is the answer to a question of ours. Our ids cannot be guessed."""
+        if stanza.id not in self._asked or stanza.type not in ("result", "error"):
+            return False
+        # What a server leaves out or writes here differs; that nobody else can answer does not.
+        sender = stanza.attributes.get("from")
+        if sender not in (None, self.domain, self.seat.account, self.jid):
+            return False
+        self._asked.pop(stanza.id)(stanza)
+        return True
+
+    def _gather(self, data: bytes) -> None:
+        if self._outcome is None:
+            if not self._toClient and self.account is not None:
+                self.account.mark(self)
+            self._toClient.append(data)
+            self._queued += len(data)
+
+    def flush(self) -> None:
+        """Write everything that was gathered, by this session and for its siblings."""
+        self.flushUpstream()
+        if self.account is not None:
+            self.account.flush()
+        self.flushDownstream()
+
+    def flushUpstream(self) -> None:
+        """Write to the server what was gathered for it."""
+        if self._toServer:
+            data = b"".join(self._toServer)
+            self._toServer.clear()
+            self._upstream.write(data)
+
+    def flushDownstream(self) -> None:
+        """Write to the client what was gathered for it, unless it is too slow."""
+        if self._slow:
+            if self._queued > self.queueBytes:
+                self._tooSlow()
+        elif self._toClient:
+            data = b"".join(self._toClient)
+            self._toClient.clear()
+            self._queued = 0
+            self._downstream.write(data)
+
+    def _tooSlow(self) -> None:
+        self._end("too slow")
+        text = f"more than {self.queueBytes} bytes were not read"
+        self._downstream.closeStream(StreamError("resource-constraint", text=text))
+        self._upstream.closeStream()
+
+    # IPushProducer, for the client's transport: it is slow, or not any more
+
+    def pauseProducing(self) -> None:
+        """The client does not read: what is for it stays with the server."""
+        self._slow = True
+        self._upstream.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """It reads again."""
+        self._slow = False
+        self.flushDownstream()
+        if not self._slow:
+            self._upstream.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """It is gone; C{downstreamLost} tells."""
+
+    # Ending
+
+    def refuse(self, error: StreamError) -> None:
+        """Close the client's stream with an error."""
+        self.flush()
+        self._downstream.authenticator.refuse(error)
+
+    def downstreamLost(self, outcome: str) -> None:
+        """
+        The client is gone. The session stays until the server has closed its stream as well: what
+        the server routes to it before that must be known to the siblings.
+        """
+        self._end(outcome)
+        self._upstream.closeStream()
+
+    def upstreamLost(self, why: str, error: Stanza | None) -> None:
+        """The server is gone, and sends nothing more."""
+        if self._outcome is None:
+            log.warn("{jid}: the server is gone: {why}", jid=self.jid, why=why)
+            self._end("server gone")
+            self._downstream.closeStream(error or StreamError("reset", text=why))
+        for link in self._links:
+            link.connectionLost(Failure(ConnectionError(why)))
+        if self.account is not None:
+            self.account.mirror.leave(self.seat)
+            self._accounts.leave(self.account, self)
+            self.account = None
+
+    def _end(self, outcome: str) -> None:
+        if self._outcome is not None:
+            return
+        self.flush()
+        self._outcome = outcome
+        self._stopWaiting()
+        if self._held is None:
+            self._downstream.transport.unregisterProducer()
+            self._upstream.transport.unregisterProducer()
+            self._upstream.transport.resumeProducing()
+        self._toClient.clear()
+        log.info(
+            "{jid}: ended: {outcome}, from {client}, {seconds:.0f} s, {fromClient} stanzas from "
+            "the client, {fromServer} from the server, {copies} copies",
+            jid=self.jid,
+            outcome=outcome,
+            client=self._downstream.address,
+            seconds=self.clock.seconds() - self._began,
+            fromClient=self._fromClient,
+            fromServer=self._fromServer,
+            copies=self.seat.copied,
+        )
+
+
+def _key(stanza: Stanza) -> str:
+    return stanza.name if stanza.namespace == ns.CLIENT else stanza.namespace
+
+
+def _concerns(stanza: Stanza, namespaces: Iterable[str]) -> bool:
+    return any(namespace in namespaces for namespace, _ in stanza.children)

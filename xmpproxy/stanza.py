@@ -1,0 +1,166 @@
+"""
+A stanza is its bytes.
+
+What arrives is kept exactly as it came; a stanza that nobody changes leaves as those very bytes.
+Whoever needs more asks: `Stanza.element` parses once, on demand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from xml.sax.saxutils import quoteattr
+
+from twisted.words.xish import domish
+
+from xmpproxy import ns
+
+#: A start tag of well-formed XML: its qualified name, and all up to `>` with quoted `>` skipped.
+_START_TAG = re.compile(rb"<([^\s/>]+)[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*>")
+
+
+class Stanza:
+    """
+    A first-level child of a stream: a stanza (RFC 6120, section 8) or another element such as
+    `<auth/>`.
+
+    @ivar data: the bytes, self-contained: any prefix they use beyond `stream` and `xml` is
+        declared in them, and where no default namespace is declared it is C{jabber:client}.
+    @ivar name: the local name, such as C{"message"}.
+    @ivar namespace: the namespace of the element, C{""} for none.
+    @ivar attributes: the attributes of the start tag by qualified name, namespace declarations
+        among them.
+    @ivar children: namespace and local name of each direct child element, in order.
+    @ivar fault: why the stanza is not namespace-well-formed, or L{None}. Such a stanza has no
+        meaning that two parsers agree on; it must never be passed on.
+    """
+
+    __slots__ = ("_element", "attributes", "children", "data", "fault", "name", "namespace")
+
+    def __init__(
+        self,
+        data: bytes,
+        name: str,
+        namespace: str,
+        attributes: Mapping[str, str],
+        children: tuple[tuple[str, str], ...],
+        fault: str | None = None,
+    ) -> None:
+        self.data = data
+        self.name = name
+        self.namespace = namespace
+        self.attributes = attributes
+        self.children = children
+        self.fault = fault
+        self._element: domish.Element | None = None
+
+    def __repr__(self) -> str:
+        """Kind and children only: what people say to each other stays out of logs."""
+        children = ", ".join(name for _, name in self.children)
+        return f"<{self.name} type={self.type!r} [{children}]>"
+
+    @property
+    def type(self) -> str | None:
+        """The C{type} attribute."""
+        return self.attributes.get("type")
+
+    @property
+    def id(self) -> str | None:
+        """The C{id} attribute."""
+        return self.attributes.get("id")
+
+    def has(self, namespace: str, name: str) -> bool:
+        """Whether there is a direct child element of that name."""
+        return (namespace, name) in self.children
+
+    @property
+    def startTagLength(self) -> int:
+        """How many bytes the start tag has."""
+        return _startTag(self.data).end()
+
+    @property
+    def element(self) -> domish.Element:
+        """The stanza as a tree, parsed at the first call. Treat it as read-only."""
+        if self._element is None:
+            self._element = parse(self.data)
+        return self._element
+
+    @classmethod
+    def fromElement(cls, element: domish.Element) -> Stanza:
+        """A stanza with the content of a tree."""
+        return cls(
+            serialize(element),
+            element.name,
+            element.uri or "",
+            {name: value for name, value in element.attributes.items() if isinstance(name, str)},
+            tuple((child.uri or "", child.name) for child in element.elements()),
+        )
+
+    def withAttributes(self, changes: Mapping[str, str | None]) -> bytes:
+        """
+        The bytes of this stanza with some attributes of its start tag set, or removed where the
+        value is L{None}. Everything behind the start tag stays as it is.
+        """
+        tag = _startTag(self.data)
+        attributes = {**self.attributes, **changes}
+        written = "".join(
+            f" {name}={quoteattr(value, _ATTRIBUTE_ENTITIES)}"
+            for name, value in attributes.items()
+            if value is not None
+        )
+        end = b"/>" if tag[0].endswith(b"/>") else b">"
+        return b"<" + tag[1] + written.encode() + end + self.data[tag.end() :]
+
+    def standalone(self, changes: Mapping[str, str | None]) -> bytes:
+        """The same, for use inside of another element: declares its own default namespace."""
+        return self.withAttributes({"xmlns": self.attributes.get("xmlns", ns.CLIENT), **changes})
+
+    def without(self, unwanted: Collection[tuple[str, str]]) -> Stanza:
+        """
+        This stanza less some of its direct child elements; itself if it has none of them.
+
+        @param unwanted: namespaces and local names.
+        """
+        if not any(child in self.children for child in unwanted):
+            return self
+        element = parse(self.data)
+        element.children = [
+            child
+            for child in element.children
+            if not domish.IElement.providedBy(child) or (child.uri, child.name) not in unwanted
+        ]
+        return Stanza.fromElement(element)
+
+
+#: White space that attribute-value normalisation (XML 1.0, section 3.3.3) would lose.
+_ATTRIBUTE_ENTITIES = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
+
+
+def _startTag(data: bytes) -> re.Match[bytes]:
+    tag = _START_TAG.match(data)
+    assert tag is not None, "a stanza begins with a start tag"
+    return tag
+
+
+def parse(data: bytes) -> domish.Element:
+    """
+    The tree of one stanza.
+
+    @param data: a whole, well-formed stanza, as in L{Stanza.data}.
+    """
+    found: list[domish.Element] = []
+    stream = domish.elementStream()
+    stream.DocumentStartEvent = lambda root: None
+    stream.DocumentEndEvent = lambda: None
+    stream.ElementEvent = found.append
+    head = f"<stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAMS}'>"
+    stream.parse(head.encode() + data + b"</stream:stream>")
+    return found[0]
+
+
+def serialize(element: domish.Element) -> bytes:
+    """The bytes of a tree that is to be a first-level child of a stream."""
+    text: str = element.toXml(
+        prefixes={ns.STREAMS: "stream"}, defaultUri=ns.CLIENT, prefixesInScope=["stream"]
+    )
+    return text.encode()

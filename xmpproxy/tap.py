@@ -1,0 +1,141 @@
+"""
+C{twistd xmpproxy}: its options, and the service they ask for.
+
+The only place where concrete parts are put together.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, TextIO
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import ReactorNotRunning
+from twisted.logger import Logger
+from twisted.python import usage
+
+from xmpproxy.account import Accounts
+from xmpproxy.config import FLAGS, Config, ConfigError, fromFlags, load
+from xmpproxy.connect import clientEndpoint
+from xmpproxy.downstream import Downstream, DownstreamFactory
+from xmpproxy.handlers import CHAIN
+from xmpproxy.ids import Ids
+from xmpproxy.login import Login
+from xmpproxy.service import Listener, ProxyService
+from xmpproxy.session import Session
+from xmpproxy.tls import UpstreamTLS, serverContextFactory
+from xmpproxy.upstream import Upstream, Upstreams
+
+_log = Logger()
+
+
+class Options(usage.Options):
+    """
+    The options of C{twistd xmpproxy}.
+
+    @ivar config: the configuration they say, once they are parsed.
+    """
+
+    longdesc = (
+        "An XMPP proxy that shows the whole conversation on every client of an account. "
+        "Takes a configuration file, or, for one domain and one listener, flags."
+    )
+    optParameters: ClassVar = [
+        ["config", "c", None, "Configuration file, in TOML; excludes all other flags."],
+        *([flag, None, None, help] for flag, (_, help) in FLAGS.items()),
+    ]
+    config: Config
+
+    def postOptions(self) -> None:
+        """
+        Read and check the configuration.
+
+        @raise usage.UsageError: with every problem it has, a line each.
+        """
+        flags = {flag: self[flag] for flag in FLAGS if self[flag] is not None}
+        if self["config"] is None and not flags:
+            raise usage.UsageError("name a configuration file with --config, or use --domain")
+        if self["config"] is not None and flags:
+            names = ", ".join(f"--{flag}" for flag in flags)
+            raise usage.UsageError(f"--config excludes {names}; write the like into the file")
+        try:
+            self.config = fromFlags(flags) if flags else load(self["config"])
+        except ConfigError as error:
+            raise usage.UsageError(f"the configuration cannot be used:\n{error}") from error
+
+
+def makeService(options: Options) -> IService:
+    """The service that twistd is to run."""
+    return serviceOf(options.config)
+
+
+def serviceOf(config: Config) -> IService:
+    """The service that a configuration describes."""
+    from twisted.internet import reactor
+
+    reactor.callWhenRunning(_endWithZero, reactor)
+    return ProxyService(config, reactor, buildListeners(config, reactor), _stderr())
+
+
+def buildListeners(config: Config, reactor: Any) -> Sequence[Listener]:
+    """
+    What serves the clients: one for each of C{config.listen}, in that order.
+
+    @return: as in C{(listen, serverFromString(reactor, listen.endpoint), factory)}.
+    """
+    accounts = Accounts(Ids())
+    upstreams = {
+        domain.name: Upstreams(
+            domain,
+            clientEndpoint(reactor, domain),
+            UpstreamTLS(domain.name, domain.upstream_trust, direct=domain.upstream_tls == "direct"),
+            config.limits,
+            reactor,
+        )
+        for domain in config.domain
+    }
+
+    def login(downstream: Downstream, domain: str) -> Login:
+        return Login(downstream, upstreams[domain], bound)
+
+    def bound(downstream: Downstream, upstream: Upstream, jid: str, session: bool) -> Session:
+        return Session(downstream, upstream, jid, session, CHAIN, accounts, config.mirror)
+
+    tls = None
+    if any(listen.tls != "none" for listen in config.listen):
+        tls = serverContextFactory(config.tls, config.directory, list(upstreams))
+    return [
+        (
+            listen,
+            serverFromString(reactor, listen.endpoint),
+            DownstreamFactory(listen, config.limits, frozenset(upstreams), tls, login, reactor),
+        )
+        for listen in config.listen
+    ]
+
+
+def _stderr() -> TextIO | None:
+    """Standard error as it is now, to be kept through becoming a daemon."""
+    try:
+        return open(os.dup(sys.stderr.fileno()), "w")
+    except (OSError, ValueError):  # there is none
+        return None
+
+
+def _endWithZero(reactor: Any) -> None:
+    """Make SIGTERM end with exit code 0. By itself twistd dies of it in the end."""
+
+    def stop() -> None:
+        with suppress(ReactorNotRunning):  # a second SIGTERM
+            reactor.stop()
+
+    def terminate(*_: object) -> None:
+        _log.info("Received SIGTERM, shutting down.")
+        reactor.callFromThread(stop)
+
+    signal.signal(signal.SIGTERM, terminate)

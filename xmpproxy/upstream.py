@@ -1,0 +1,240 @@
+"""
+The stream to the account's own server: we are the initiating entity (RFC 6120).
+
+From the connection to a stream on which SASL can begin: stream headers, STARTTLS, verification of
+the certificate. What follows is relayed or done by L{xmpproxy.login} and L{xmpproxy.session},
+which own the stream one after the other.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+from xml.sax.saxutils import quoteattr
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHandshakeListener, IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+from twisted.words.protocols.jabber import xmlstream
+from twisted.words.protocols.jabber.error import StreamError
+from zope.interface import implementer
+
+from xmpproxy import features, ns, tls
+from xmpproxy.config import Domain, Limits
+from xmpproxy.splitter import StreamHeader
+from xmpproxy.stanza import Stanza
+from xmpproxy.xmlstream import OpenStreams, StanzaStream
+
+
+class UpstreamFailed(Exception):
+    """No stream to the server could be had. Says why, for the operator."""
+
+
+class UpstreamOwner(Protocol):
+    """Who is told of what comes from the server once SASL can begin."""
+
+    def upstreamFeatures(self, features: Stanza) -> None:
+        """The server sent its stream features."""
+
+    def upstreamStanzas(self, stanzas: list[Stanza]) -> None:
+        """The server sent first-level elements that are neither features nor a stream error."""
+
+    def upstreamLost(self, why: str, error: Stanza | None) -> None:
+        """
+        The stream cannot be used any more. Called once.
+
+        @param error: the server's stream error, if it sent one.
+        """
+
+
+@implementer(IHandshakeListener)
+class Upstream(StanzaStream):
+    """The stream itself."""
+
+    authenticator: UpstreamAuthenticator
+
+    def sendHeader(self) -> None:
+        # Without an XML declaration: some servers refuse one on a restarted stream.
+        self.write(
+            f"<stream:stream to={quoteattr(self.authenticator.domain.name)} version='1.0' "
+            f"xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAMS}'>".encode()
+        )
+        self._headerSent = True
+
+    def restart(self) -> None:
+        """Begin anew after SASL (RFC 6120, section 6.4.6). The server's features will follow."""
+        self.reset()
+        self.sendHeader()
+
+    def handshakeCompleted(self) -> None:
+        """TLS is up. Nothing is sent before the certificate is verified."""
+        self.authenticator.handshakeCompleted()
+
+    @property
+    def connection(self) -> SSL.Connection | None:
+        """The TLS connection, if there is one."""
+        return self.transport.getHandle() if self.transport.TLS else None
+
+
+class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
+    """
+    Gets the stream ready for SASL.
+
+    @ivar ready: fires with the stream and the server's features, or L{UpstreamFailed}.
+    @ivar owner: who is told of everything after that.
+    """
+
+    xmlstream: Upstream
+
+    def __init__(
+        self, domain: Domain, tlsOptions: tls.UpstreamTLS, streams: OpenStreams[Upstream]
+    ) -> None:
+        super().__init__(domain.name)
+        self.domain = domain
+        self.owner: UpstreamOwner | None = None
+        self.ready: Deferred[Stanza] = Deferred(self._abort)
+        self._tlsOptions = tlsOptions
+        self._streams = streams
+        self._secured = domain.upstream_tls == "none"
+        self._proceeding = False
+        self._error: Stanza | None = None
+        self._lost = False
+
+    def _abort(self, ready: Deferred[Stanza]) -> None:
+        self.xmlstream.transport.abortConnection()
+
+    def connectionMade(self) -> None:
+        self._streams.add(self.xmlstream)
+        if self.domain.upstream_tls == "direct":
+            self.xmlstream.transport.startTLS(self._tlsOptions)
+        else:
+            self.xmlstream.sendHeader()
+
+    def handshakeCompleted(self) -> None:
+        connection = self.xmlstream.connection
+        assert connection is not None
+        try:
+            self._tlsOptions.verifyPeer(connection)
+        except tls.CertificateError as e:
+            self._fail(str(e))
+        else:
+            self._secured = True
+            self.xmlstream.reset()
+            self.xmlstream.sendHeader()
+
+    def streamStarted(self, header: StreamHeader) -> None:
+        if (header.namespace, header.name) != (ns.STREAMS, "stream"):
+            self._fail("what answers is no XMPP server")
+        elif not header.attributes.get("version", "").startswith("1."):
+            self._fail("the server speaks no XMPP 1.0")
+
+    def stanzasReceived(self, stanzas: list[Stanza]) -> None:
+        ordinary: list[Stanza] = []
+        for stanza in stanzas:
+            if stanza.namespace == ns.STREAMS and stanza.fault is None:
+                self._pass(ordinary)
+                ordinary = []
+                if stanza.name == "error":
+                    self._error = stanza
+                    self.streamEnded()
+                    return
+                if stanza.name == "features":
+                    self._featuresReceived(stanza)
+            else:
+                ordinary.append(stanza)
+        self._pass(ordinary)
+
+    def _pass(self, stanzas: list[Stanza]) -> None:
+        if not stanzas:
+            return
+        if self.owner is not None:
+            self.owner.upstreamStanzas(stanzas)
+        elif self._proceeding and (stanzas[0].namespace, stanzas[0].name) == (ns.TLS, "proceed"):
+            # What came behind <proceed/> in the clear is not looked at: reset() drops it.
+            self._proceeding = False
+            self.xmlstream.reset()
+            self.xmlstream.transport.startTLS(self._tlsOptions)
+        else:
+            self._fail(f"the server sent <{stanzas[0].name}/> where TLS was to begin")
+
+    def _featuresReceived(self, stanza: Stanza) -> None:
+        if self.owner is not None:
+            self.owner.upstreamFeatures(stanza)
+        elif self._secured:
+            self.ready.callback(stanza)
+        elif features.hasFeature(stanza.element, ns.TLS, "starttls"):
+            self._proceeding = True
+            self.xmlstream.write(f"<starttls xmlns='{ns.TLS}'/>".encode())
+        else:
+            self._fail(
+                "the server offers no STARTTLS; give it a certificate, or set "
+                'upstream-tls = "direct" if that port speaks TLS at once'
+            )
+
+    def streamFault(self, error: StreamError) -> None:
+        self.xmlstream.closeStream(error)
+        self._fail(f"the server sent what is not allowed: {error.condition}, {error.text}")
+
+    def streamEnded(self) -> None:
+        if self._error is not None:
+            condition = next((each.name for each in self._error.element.elements()), "no condition")
+            self._fail(f"the server closed the stream: {condition}")
+        else:
+            self._fail("the server closed the stream")
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._streams.discard(self.xmlstream)
+        self._fail(self._tlsOptions.explain(reason, self.xmlstream.connection))
+
+    def _fail(self, why: str) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        if self.owner is not None:
+            self.owner.upstreamLost(why, self._error)
+        elif not self.ready.called:
+            self.ready.errback(UpstreamFailed(why))
+        self.xmlstream.closeStream()
+        self.xmlstream.disconnect()
+
+
+class Upstreams:
+    """
+    Opens streams to the server of one domain.
+
+    @ivar domain: the domain and what is configured for it.
+    @ivar streams: those that are open.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        endpoint: IStreamClientEndpoint,
+        tlsOptions: tls.UpstreamTLS,
+        limits: Limits,
+        clock: IReactorTime,
+    ) -> None:
+        self.domain = domain
+        self.streams = OpenStreams[Upstream]()
+        self._endpoint = endpoint
+        self._tlsOptions = tlsOptions
+        self._limits = limits
+        self._clock = clock
+
+    async def open(self) -> tuple[Upstream, Stanza]:
+        """
+        Connect.
+
+        @return: a stream on which SASL can begin, and the server's features. Set its owner at once.
+        @raise UpstreamFailed: there is no such stream.
+        """
+        authenticator = UpstreamAuthenticator(self.domain, self._tlsOptions, self.streams)
+        factory = Factory.forProtocol(lambda: Upstream(authenticator, self._limits, self._clock))
+        factory.noisy = False
+        try:
+            await self._endpoint.connect(factory)
+        except Exception as e:
+            raise UpstreamFailed(f"cannot connect: {e}") from e
+        stanza = await authenticator.ready
+        return authenticator.xmlstream, stanza

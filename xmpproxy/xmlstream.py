@@ -1,0 +1,166 @@
+"""What both of a session's streams have in common: Twisted's XML stream, fed by our splitter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.words.protocols.jabber import xmlstream
+from twisted.words.protocols.jabber.error import StreamError
+
+from xmpproxy.config import Limits
+from xmpproxy.splitter import Splitter
+from xmpproxy.stanza import Stanza, serialize
+
+#: Seconds that a peer has to close its side of a connection that we have closed ours of.
+CLOSE_SECONDS = 5.0
+
+
+class StanzaStream(xmlstream.XmlStream):
+    """
+    An XML stream whose first-level elements come as L{Stanza}s.
+
+    The authenticator, which knows what kind of stream this is, is told: C{streamStarted(header)},
+    C{stanzasReceived(stanzas)}, C{streamFault(error)}, C{streamEnded()} and
+    C{connectionLost(reason)}.
+
+    @ivar stream: the splitter that reads what comes in; a new one after each C{reset}.
+    @ivar closing: whether we have closed our side.
+    """
+
+    stream: Splitter | None
+    transport: Any  # of a connection: starts TLS, takes producers, can be aborted
+
+    def __init__(
+        self, authenticator: xmlstream.Authenticator, limits: Limits, clock: IReactorTime
+    ) -> None:
+        self.limits = limits
+        self.clock = clock
+        self.closing = False
+        self._abort: IDelayedCall | None = None
+        super().__init__(authenticator)
+
+    def _initializeStream(self) -> None:
+        # The hook of Twisted's class for the parser.
+        if self.stream is not None:
+            self.stream.close()
+        self.stream = Splitter(self.limits.stanza_bytes, self.limits.depth)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Bytes from the peer. What was read before a C{reset} and is not handled yet is dropped: it
+        was sent in the clear, or under an identity that is not valid any more.
+        """
+        splitter = self.stream
+        assert splitter is not None
+        known = splitter.header is not None
+        stanzas = splitter.feed(data)
+        if not known and splitter.header is not None:
+            self.authenticator.streamStarted(splitter.header)
+        if stanzas and self.stream is splitter:
+            self.authenticator.stanzasReceived(stanzas)
+        if self.stream is splitter:
+            if splitter.error is not None:
+                self.authenticator.streamFault(splitter.error)
+            elif splitter.ended:
+                self.authenticator.streamEnded()
+
+    def write(self, data: bytes) -> None:
+        """Send bytes, unless the stream is closed."""
+        if not self.closing:
+            self.transport.write(data)
+
+    def send(self, obj: object) -> None:
+        """Send a L{Stanza}, or what Twisted's class takes, unless the stream is closed."""
+        if not self.closing:
+            super().send(obj.data if isinstance(obj, Stanza) else obj)
+
+    def closeStream(self, error: StreamError | Stanza | None = None) -> None:
+        """
+        Close our side, with a stream error first if there is one (RFC 6120, sections 4.4, 4.9).
+
+        @param error: as we found it, or as another server sent it.
+        """
+        if self.closing:
+            return
+        last = b""
+        if isinstance(error, Stanza):
+            last = error.data
+        elif error is not None:
+            last = serialize(error.getElement())
+        if last and not self._headerSent and not self.initiating:
+            self.sendHeader()
+        if self._headerSent:
+            self.write(last + b"</stream:stream>")
+        self.closing = True
+        self.abortLater()
+        if error is not None or not (self.initiating and self._headerSent):
+            self.transport.loseConnection()
+        # Else the server closes its side first: data of ours that it has not read yet would be
+        # lost if it had sent something that we had not read.
+
+    def disconnect(self) -> None:
+        """Close the connection once all is written; drop it if that takes long."""
+        self.abortLater()
+        self.transport.loseConnection()
+
+    def abortLater(self) -> None:
+        """Drop the connection if it is not gone in time."""
+        if self._abort is None:
+            self._abort = self.clock.callLater(CLOSE_SECONDS, self._abortNow)
+
+    def _abortNow(self) -> None:
+        self._abort = None
+        self.transport.abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone."""
+        self.closing = True
+        if self._abort is not None:
+            self._abort.cancel()
+            self._abort = None
+        if self.stream is not None:
+            self.stream.close()
+        super().connectionLost(reason)
+        self.authenticator.connectionLost(reason)
+
+
+S = TypeVar("S", bound=StanzaStream)
+
+
+class OpenStreams(Generic[S]):
+    """The streams of one kind that are open."""
+
+    def __init__(self) -> None:
+        self._streams: set[S] = set()
+        self._waiting: list[Deferred[None]] = []
+
+    def __iter__(self) -> Iterator[S]:
+        return iter(list(self._streams))
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def add(self, stream: S) -> None:
+        """It was opened."""
+        self._streams.add(stream)
+
+    def discard(self, stream: S) -> None:
+        """Its connection is gone."""
+        self._streams.discard(stream)
+        if not self._streams:
+            waiting, self._waiting = self._waiting, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+    def whenNone(self) -> Deferred[None]:
+        """Fires once none is open."""
+        if not self._streams:
+            return succeed(None)
+        deferred: Deferred[None] = Deferred()
+        self._waiting.append(deferred)
+        return deferred
