@@ -47,7 +47,7 @@ demo: venv ## play the conversation on every window: SERVER=pyjabber|prosody|eja
 	@$(BIN)/xmpproxy demo --server $(SERVER) $(if $(KEEP),--keep)
 
 bench: venv ## measure speed and memory
-	$(BIN)/python -m bench
+	$(BIN)/python -m benchmarks
 
 clean: ## remove what the targets above made
 	rm -rf $(VENV) $(VENV)-* _trial_temp* build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
 SRV_NAME = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7")  # RFC 4985
 XMPP_ADDR = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.5")  # RFC 6120, section 13.7.1.4
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 _IA5_STRING, _UTF8_STRING = 0x16, 0x0C
 
@@ -24,7 +26,7 @@ class Identity:
     """A server's certificate, its key, and the authorities' certificates between it and a root."""
 
     certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    key: Key
     between: tuple[x509.Certificate, ...] = ()
 
     @property
@@ -63,7 +65,7 @@ class Authority:
         @param fromDay: when the certificate begins to be valid, in days from now.
         @param untilDay: when it ends.
         """
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._key: Key = ec.generate_private_key(ec.SECP256R1())
         issuer = below.certificate.subject if below else _named(name)
         self.certificate: x509.Certificate = (
             _unsigned(_named(name), issuer, self._key, fromDay, untilDay)
@@ -82,6 +84,7 @@ class Authority:
         fromDay: float = -1,
         untilDay: float = 90,
         algorithm: hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | None = None,
+        key: Key | None = None,
     ) -> Identity:
         """
         Make a server's certificate.
@@ -92,8 +95,9 @@ class Authority:
         @param fromDay: when it begins to be valid, in days from now.
         @param untilDay: when it ends.
         @param algorithm: of the signature, SHA-256 if none is given.
+        @param key: the server's, a new one if none is given.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = key or ec.generate_private_key(ec.SECP256R1())
         issuer = self.certificate.subject
         certificate = _unsigned(_named(*dnsNames[:1]), issuer, key, fromDay, untilDay)
         certificate = _with(certificate, dnsNames, srvNames, xmppAddresses)
@@ -125,7 +129,7 @@ def _named(name: str = "server") -> x509.Name:
 def _unsigned(
     subject: x509.Name,
     issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    key: Key,
     fromDay: float,
     untilDay: float,
 ) -> x509.CertificateBuilder:

@@ -15,7 +15,7 @@ from twisted.words.xish import domish
 _XML = "http://www.w3.org/XML/1998/namespace"
 
 # One tag, with the text before it. An expat that got half a tag may not look at it again before it
-# has twice as much ("reparse deferral"): Debian 12's does so, and its Python cannot switch that off.
+# has twice as much ("reparse deferral"); Debian 12's does so, and its Python cannot switch it off.
 _TAG = re.compile(
     rb"""[^<]* (?: <!\[CDATA\[ .*? \]\]> | <(?!!\[CDATA\[) (?: [^>'"] | '[^']*' | "[^"]*" )* > )""",
     re.DOTALL | re.VERBOSE,

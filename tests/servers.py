@@ -42,10 +42,10 @@ _EMPTY: Table = MappingProxyType({})
 _servers: dict[tuple[str, bool, bool], lab.Server] = {}
 
 
-def realServer(kind: str, carbons: bool = True, archive: bool = False) -> lab.Server:
-    """A server of the lab, started by the first test that asks and stopped at the process's end.
+def requireServer(kind: str) -> None:
+    """Skip a test, or fail it where servers are required, if a server of the lab cannot run here.
 
-    @raise SkipTest: it cannot run here, and is not required.
+    @raise SkipTest: it cannot, and is not required.
     """
     if os.environ.get("XMPPROXY_SERVERS") == "none":
         raise SkipTest(f"{SKIPPED}: XMPPROXY_SERVERS=none")
@@ -54,19 +54,39 @@ def realServer(kind: str, carbons: bool = True, archive: bool = False) -> lab.Se
         if os.environ.get("XMPPROXY_REQUIRE_SERVERS") == "1":
             raise AssertionError(f"{SKIPPED}: {reason}")
         raise SkipTest(f"{SKIPPED}: {reason}")
+
+
+def realServer(kind: str, carbons: bool = True, archive: bool = False) -> lab.Server:
+    """A server of the lab, started by the first test that asks and stopped at the process's end.
+
+    @raise SkipTest: it cannot run here, and is not required.
+    """
+    requireServer(kind)
     variant = (kind, carbons, archive)
     if variant not in _servers:
         _servers[variant] = lab.start(kind, carbons=carbons, archive=archive)
     return _servers[variant]
 
 
-def onServers(*kinds: str) -> Callable[[type[ServerCase]], None]:
-    """Make a class of tests into one class for each of these servers, named after both."""
+def onServers(
+    *kinds: str, withoutCarbons: Sequence[str] = ()
+) -> Callable[[type[ServerCase]], None]:
+    """Make a class of tests into one class for each of these servers, named after both.
+
+    @param kinds: with all that they offer.
+    @param withoutCarbons: with their Message Carbons switched off.
+    """
+    variants = [(kind, True) for kind in kinds] + [(kind, False) for kind in withoutCarbons]
 
     def decorate(tests: type[ServerCase]) -> None:
-        for kind in kinds:
-            name = f"{tests.__name__}_{kind}"
-            body = {"kind": kind, "__module__": tests.__module__, "__qualname__": name}
+        for kind, carbons in variants:
+            name = f"{tests.__name__}_{kind}" + ("" if carbons else "_withoutCarbons")
+            body = {
+                "kind": kind,
+                "carbons": carbons,
+                "__module__": tests.__module__,
+                "__qualname__": name,
+            }
             setattr(sys.modules[tests.__module__], name, type(name, (tests,), body))
 
     return decorate
@@ -117,7 +137,7 @@ class ServerCase(TestCase):
         self,
         server: lab.Server,
         *,
-        listen: Sequence[Table] = (_EMPTY,),
+        listen: Table | Sequence[Table] = _EMPTY,
         domain: Table = _EMPTY,
         mirror: Table = _EMPTY,
         limits: Table = _EMPTY,
@@ -126,9 +146,10 @@ class ServerCase(TestCase):
 
         Every parameter holds entries of the configuration file's table of that name.
 
-        @param listen: one table for each port; an C{endpoint} is made where there is none.
+        @param listen: one table, or several; each gets an C{endpoint} where it has none.
         """
-        proxy = Proxy(server, listen, {"domain": domain, "mirror": mirror, "limits": limits})
+        listeners = [listen] if isinstance(listen, Mapping) else listen
+        proxy = Proxy(server, listeners, {"domain": domain, "mirror": mirror, "limits": limits})
         self.addCleanup(lambda: Deferred.fromCoroutine(proxy.stop()))
         await proxy.start()
         return proxy

@@ -629,7 +629,7 @@ sections: dict[str, type[BaseModel]] = {
     "limits": Limits,
 }
 words = st.sampled_from(
-    "tcp:0 unix:x tcp:127.0.0.1:1 example.org {resource} starttls none auto self a.toml .".split()
+    ["tcp:0", "unix:x", "tcp:127.0.0.1:1", "example.org", "starttls", "none", "auto", "a.toml", "."]
 )
 plain = st.one_of(words, texts, st.booleans(), st.integers(-2, 10**6), st.floats(0, 1))
 values = st.one_of(plain, st.lists(plain, max_size=2), st.dictionaries(texts, plain, max_size=1))
@@ -643,7 +643,7 @@ def sectionOf(model: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
         for key, field in fields.items()
         if field.is_required()
     }
-    optional = {key: words | values for key in fields.keys() - required.keys()}
+    optional = {key: words | values for key in fields if key not in required}
     right = st.fixed_dictionaries(required, optional=optional)
     wrong = st.dictionaries(st.sampled_from(sorted(fields)) | texts, values, max_size=5)
     return right | right | wrong
@@ -654,7 +654,7 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
         key: st.lists(sectionOf(sections[key]), min_size=1, max_size=3)
         for key in ("listen", "domain")
     }
-    singles = {key: sectionOf(sections[key]) for key in sections.keys() - lists.keys()}
+    singles = {key: sectionOf(sections[key]) for key in sections if key not in lists}
     right = st.fixed_dictionaries({**lists}, optional=singles)
     wrong = st.fixed_dictionaries({}, optional={key: values for key in [*sections, "nonsense"]})
     return right | st.builds(lambda one, other: one | other, right, wrong)

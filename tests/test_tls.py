@@ -6,9 +6,11 @@ import hashlib
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address
@@ -267,6 +269,15 @@ class ChainTests(TemporaryCase):
         identity = forger.issue("example.com")
         forged = Identity(identity.certificate, identity.key, (leaf.certificate,))
         self.assertRegex(self.refused(forged), "invalid ca")
+
+    def test_weakKey(self) -> None:
+        key = rsa.generate_private_key(65537, 1024)
+        identity = AUTHORITY.issue("example.com", key=key)
+        upstream = self.upstream()
+        trip = Trip(upstream, Plainly(nothing, identity))
+        assert trip.client.lost is not None
+        text = upstream.explain(trip.client.lost, trip.client.connection)
+        self.assertIn("too weak; renew it on the server", text)
 
     def test_systemTrust(self) -> None:
         """Without C{upstream-trust} our test authority is nobody."""
@@ -573,3 +584,21 @@ class BindingTests(TemporaryCase):
             bindings, _ = self.bound(SSL.TLS1_3_VERSION, identity)
             expected = identity.certificate.fingerprint(algorithm)
             self.assertEqual(bindings["tls-server-end-point"], expected)
+
+    def test_hashesThatNobodySignsWith(self) -> None:
+        """MD5 and SHA-1 stand for SHA-256; without a hash there is no such binding."""
+        for signed, expected in (
+            (hashes.MD5(), b"sha256"),
+            (hashes.SHA1(), b"sha256"),
+            (None, None),  # Ed25519
+        ):
+            certificate = SimpleNamespace(
+                signature_hash_algorithm=signed, fingerprint=lambda used: used.name.encode()
+            )
+            connection = SimpleNamespace(
+                get_protocol_version=lambda: SSL.TLS1_2_VERSION,
+                get_finished=lambda: b"finished",
+                get_peer_certificate=lambda as_cryptography, shown=certificate: shown,
+            )
+            bindings = channelBindings(cast(SSL.Connection, connection))
+            self.assertEqual(bindings.get("tls-server-end-point"), expected)

@@ -16,14 +16,18 @@ T = TypeVar("T")
 
 #: Seconds after which what waits is reported as overdue.
 PATIENCE = 5.0
-#: The same while the server owes an answer already.
+#: The same while the server owes an answer for longer than that already.
 IMPATIENCE = 0.25
-#: Seconds after which an answer is not expected any more.
+#: Seconds of reading the stream after which an answer is not expected any more.
 GIVE_UP = 60.0
 
 
 class Barrier(Generic[T]):
-    """Items wait here until the server has handled what it had accepted before they came."""
+    """
+    Items wait here until the server has handled what it had accepted before they came.
+
+    One ping is in flight at a time; it serves all that came before it was sent.
+    """
 
     def __init__(
         self,
@@ -31,21 +35,25 @@ class Barrier(Generic[T]):
         clock: IReactorTime,
         passed: Callable[[list[T]], None],
         overdue: Callable[[list[T]], None],
+        readSince: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """
         @param ping: sends a ping on the stream in question, and calls its argument when the
             answer is there, be it a result or an error.
         @param passed: called with the items whose wait is over.
         @param overdue: called with items for which the answer takes long. They keep waiting.
+        @param readSince: the time, in seconds of C{clock}, since which the stream has been read
+            without a pause; infinity in a pause. An answer that we do not read is not missing.
         """
         self._ping = ping
         self._clock = clock
         self._passed = passed
         self._overdue = overdue
+        self._readSince = readSince
         self._asked: list[T] = []  # the ping in flight was sent after these came
         self._next: list[T] = []  # these came while it was in flight
-        self._since = 0.0
-        self._reported = False
+        self._since = 0.0  # when it was sent
+        self._late = False  # its answer takes long, and that was reported
         self._timer: IDelayedCall | None = None
 
     def wait(self, item: T) -> None:
@@ -53,12 +61,12 @@ class Barrier(Generic[T]):
         self._next.append(item)
         if not self._asked:
             self._ask()
-        elif self._reported and self._timer is not None:
-            self._timer.reset(IMPATIENCE)
+        elif self._late:
+            self._lookIn(IMPATIENCE)
 
     def hurry(self) -> None:
         """Report everything that waits as overdue now."""
-        self._reported = True
+        self._late = True
         self._overdue(self._asked + self._next)
 
     def stop(self) -> None:
@@ -70,11 +78,11 @@ class Barrier(Generic[T]):
             self._timer = None
 
     def _ask(self) -> None:
-        self._asked, self._next = self._next, []
+        asked = self._asked = self._next
+        self._next = []
         self._since = self._clock.seconds()
-        self._reported = False
-        self._schedule(PATIENCE)
-        asked = self._asked
+        self._late = False
+        self._lookIn(PATIENCE)
         self._ping(lambda: self._answered(asked))
 
     def _answered(self, items: list[T]) -> None:
@@ -85,20 +93,25 @@ class Barrier(Generic[T]):
             self._ask()
         self._passed(items)
 
-    def _schedule(self, seconds: float) -> None:
+    def _lookIn(self, seconds: float) -> None:
         # One timer serves many pings: an answer does not cancel it, it finds nothing to do.
         if self._timer is None:
             self._timer = self._clock.callLater(seconds, self._look)
+        elif self._timer.getTime() > self._clock.seconds() + seconds:
+            self._timer.reset(seconds)
 
     def _look(self) -> None:
         self._timer = None
         if not self._asked:
             return
-        age = self._clock.seconds() - self._since
-        if age >= GIVE_UP:
+        now = self._clock.seconds()
+        age = now - self._since
+        if not self._late and age < PATIENCE:
+            self._lookIn(PATIENCE - age)
+            return
+        left = GIVE_UP - (now - max(self._since, self._readSince()))
+        if left <= 0:
             self._answered(self._asked)
-        elif age >= PATIENCE:
-            self.hurry()
-            self._schedule(GIVE_UP - age)  # or earlier, when something new comes
-        else:
-            self._schedule(PATIENCE - age)
+            return
+        self.hurry()
+        self._lookIn(min(left, GIVE_UP))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import enum
 from typing import NamedTuple
-
-from twisted.words.xish import domish
+from xml.sax.saxutils import quoteattr
 
 from xmpproxy import ns
 from xmpproxy.stanza import Stanza
@@ -145,15 +144,11 @@ def wrap(message: Stanza, direction: Direction, account: str, to: str, sender: s
     @param to: the full JID of the session that gets the carbon.
     @param sender: the full JID to put into a sent message, which a client need not write.
     """
-    head = domish.Element((ns.CLIENT, "message"))
-    head["from"] = account
-    head["to"] = to
-    if message.type is not None:
-        head["type"] = message.type
-    opened: str = head.toXml(closeElement=0, defaultUri=ns.CLIENT)
+    kind = "" if message.type is None else f" type={quoteattr(message.type)}"
     inner = message.standalone({"from": sender} if sender is not None else {})
     return (
-        f"{opened}<{direction.value} xmlns='{ns.CARBONS}'><forwarded xmlns='{ns.FORWARD}'>".encode()
+        f"<message from={quoteattr(account)} to={quoteattr(to)}{kind}>"
+        f"<{direction.value} xmlns='{ns.CARBONS}'><forwarded xmlns='{ns.FORWARD}'>".encode()
         + inner
         + f"</forwarded></{direction.value}></message>".encode()
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from twisted.words.xish import domish
+from xml.sax.saxutils import escape, quoteattr
 
 from xmpproxy import ns
-from xmpproxy.stanza import Stanza, serialize
+from xmpproxy.stanza import Stanza
 
 #: Requests that only the session which got the message itself should answer.
 _REQUESTS = ((ns.RECEIPTS, "request"), (ns.CHAT_MARKERS, "markable"))
@@ -23,18 +23,10 @@ def encrypted(message: Stanza) -> bool:
     """Whether the body is for one client only, or no text at all: it gets no plain copy."""
     if not _ENCRYPTED.isdisjoint(message.children):
         return True
-    return (
-        (ns.CLIENT, "body") in message.children
-        and b"?OTR" in message.data
-        and body(message).lstrip().startswith("?OTR")
-    )
-
-
-def body(message: Stanza) -> str:
-    """The text of a message, C{""} if it has none."""
-    for element in message.element.elements(ns.CLIENT, "body"):
-        return str(element)
-    return ""
+    if b"?OTR" not in message.data:
+        return False
+    text = message.text(ns.CLIENT, "body")
+    return text is not None and text.lstrip().startswith(b"?OTR")
 
 
 def received(message: Stanza, to: str) -> bytes:
@@ -58,20 +50,20 @@ def sent(message: Stanza, to: str, sender: str, mode: str, prefix: str, id: str)
     @param id: the id of the copy.
     """
     recipient = message.attributes.get("to")
-    if mode == "off" or recipient is None or (ns.CLIENT, "body") not in message.children:
+    text = message.text(ns.CLIENT, "body")
+    if mode == "off" or recipient is None or text is None:
         return None
-    text = body(message)
-    copy = domish.Element((ns.CLIENT, "message"))
     if mode == "self":
-        copy["from"] = sender
+        author, prefix = sender, ""
     else:
         # The window of a person belongs to the bare JID; that of somebody met in a chat room to
         # the full one (XEP-0045, section 7.5).
         room = (ns.MUC_USER, "x") in message.children
-        copy["from"] = recipient if room else recipient.partition("/")[0]
-        text = prefix.format(resource=sender.partition("/")[2]) + text
-    copy["to"] = to
-    copy["type"] = "chat"
-    copy["id"] = id
-    copy.addElement("body", content=text)
-    return serialize(copy)
+        author = recipient if room else recipient.partition("/")[0]
+        prefix = prefix.format(resource=sender.partition("/")[2])
+    return (
+        f"<message from={quoteattr(author)} to={quoteattr(to)} type='chat' id={quoteattr(id)}>"
+        f"<body>{escape(prefix)}".encode()
+        + text
+        + b"</body></message>"
+    )

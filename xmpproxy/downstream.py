@@ -65,6 +65,8 @@ class Downstream(StanzaStream):
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
+        if self.closing:
+            return
         if data[:1] == b"\x16" and self.stream is not None and self.stream.pristine:
             # A TLS handshake where STARTTLS is expected. Some clients try that first: they take a
             # silent close as a no, and come back.
@@ -261,7 +263,7 @@ class DownstreamFactory(ServerFactory):
         """The domain that a stream header is addressed to, if it is served."""
         try:
             domain = jid.JID(to).host
-        except (jid.InvalidFormat, UnicodeError):
+        except (jid.InvalidFormat, UnicodeError, IndexError):  # what its stringprep raises
             return None
         return domain if domain in self._domains else None
 

@@ -74,6 +74,8 @@ class Login:
         )
         self._downstream.send(features.beforeLogin(self._sasl.mechanisms, registration))
         self._downstream.transport.resumeProducing()
+        pipelined, self._pipelined = self._pipelined, []
+        self.downstreamStanzas(pipelined)
 
     def _failed(self, failure: Failure) -> None:
         self._opening = None
@@ -128,8 +130,8 @@ class Login:
         for index, stanza in enumerate(stanzas):
             if self._downstream.closing:
                 return
-            if self._binding is not None:
-                # Sent behind the request without waiting for its answer.
+            if self._upstream is None or self._binding is not None:
+                # Sent without waiting for features, or for the answer to the bind request.
                 self._pipelined.extend(stanzas[index:])
                 return
             self._fromClient(stanza)
@@ -178,8 +180,9 @@ class Login:
 
     def upstreamFeatures(self, offered: Stanza) -> None:
         """The server's features after SASL."""
-        self._features = offered
-        self._offerBinding()
+        if self._sasl is None:
+            self._features = offered
+            self._offerBinding()
 
     def upstreamStanzas(self, stanzas: list[Stanza]) -> None:
         """The server sent first-level elements."""
@@ -235,9 +238,11 @@ def _boundJid(answer: Stanza, domain: str) -> str:
         ),
         "",
     )
+    if not text:
+        raise ValueError("the server bound no resource")
     try:
         bound = jid.JID(text)
-    except (jid.InvalidFormat, UnicodeError):
+    except (jid.InvalidFormat, UnicodeError, IndexError):  # what its stringprep raises
         raise ValueError(f"the server bound {text!r}, which is no JID") from None
     if bound.host != domain or not bound.user or not bound.resource:
         raise ValueError(f"the server bound {text!r}, which is no session of {domain}")

@@ -6,7 +6,7 @@ to one, some or all sessions, at once or late. The rule:
 
 - A message that comes from the server finds a I{credit} at its session: it is a fork of one that
   another session got before. It consumes the credit and fills the I{slot} that was kept for it.
-- Else it is new. It is delivered, and every sibling gets a credit and a slot in its output.
+- Else it is new. It is delivered, and every sibling gets a credit, with a slot in its output.
 - When the server has handled everything up to there (see L{xmpproxy.barrier}), no fork can come
   any more: the credit is void, and a copy fills the slot if one is due.
 - What is behind an open slot waits. So all sessions of an account see one order: the order in
@@ -17,9 +17,10 @@ Everything here is pure: events in, bytes out through the callables of a L{Seat}
 
 from __future__ import annotations
 
+import enum
 from collections import deque
 from collections.abc import Callable
-from hashlib import blake2b
+from xml.sax.saxutils import escape
 
 from twisted.words.xish import domish
 
@@ -30,16 +31,126 @@ from xmpproxy.stanza import Stanza
 #: How many plain copies a session remembers, to know errors that answer them.
 _REMEMBERED = 128
 
+#: Stands for the reader's address in a copy until somebody reads it. It occurs in no XML.
+_READER = "\0"
+_READER_BYTES = _READER.encode()
+
+_ALONE = Decision(False, "alone")
+_FORK = Decision(False, "fork")
+_TO_ONESELF = Decision(False, "to oneself")
+
 _Key = tuple[str | None, str | None, str | None, str | None]
 
 
+class Due(enum.Enum):
+    """What a session is shown of a line, unless the server sends it the message itself."""
+
+    NOTHING = enum.auto()
+    CARBON = enum.auto()
+    PLAIN_COPY = enum.auto()
+
+
+class Line:
+    """
+    A message of the conversation, and its copies. They differ in little more than whom they are
+    addressed to, so each kind is made once, when the first of it is shown.
+
+    @ivar message: the message as one session got or sent it.
+    @ivar direction: which of the two.
+    @ivar sender: full JID of who wrote it.
+    """
+
+    __slots__ = (
+        "_canonical",
+        "_copies",
+        "_encrypted",
+        "_id",
+        "_inside",
+        "direction",
+        "message",
+        "sender",
+    )
+
+    def __init__(self, message: Stanza, direction: Direction, sender: str, id: str = "") -> None:
+        """
+        @param id: the id of plain copies of a sent message.
+        """
+        self.message = message
+        self.direction = direction
+        self.sender = sender
+        self._id = id
+        self._encrypted: bool | None = None
+        self._inside: bytes | None = None  # all that is behind the start tag
+        self._canonical: list[object] | None = None
+        self._copies: dict[tuple[str, str] | None, bytes] = {}
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether there is nothing to read for other clients."""
+        if self._encrypted is None:
+            self._encrypted = copies.encrypted(self.message)
+        return self._encrypted
+
+    def copyFor(self, seat: Seat, due: Due) -> bytes:
+        """A copy for this session, C{b""} if there is nothing to show."""
+        if due is Due.NOTHING:
+            return b""
+        kind = None if due is Due.CARBON else seat.plain
+        copy = self._copies.get(kind)
+        if copy is None:
+            copy = self._copies[kind] = self._make(kind, seat.account)
+        return copy.replace(_READER_BYTES, seat.address)
+
+    def _make(self, kind: tuple[str, str] | None, account: str) -> bytes:
+        received = self.direction is Direction.RECEIVED
+        if kind is None:
+            sender = None if received else self.sender
+            return carbons.wrap(self.message, self.direction, account, _READER, sender)
+        if received:
+            return copies.received(self.message, _READER)
+        return copies.sent(self.message, _READER, self.sender, *kind, self._id) or b""
+
+    def hasContentOf(self, fork: Stanza) -> bool:
+        """Whether a message with the same key is the same in all that is inside of it."""
+        if fork.data == self.message.data:
+            return True
+        if self._inside is None:
+            self._inside = self.message.data[self.message.startTagLength :]
+        inside = self._inside
+        if fork.data.endswith(inside) and fork.startTagLength + len(inside) == len(fork.data):
+            return True
+        if self._canonical is None:
+            self._canonical = _content(self.message)
+        return self._canonical == _content(fork)
+
+
 class Slot:
-    """A place in an output, open until it is known what belongs there."""
+    """
+    A place in an output.
+
+    @ivar data: what is sent there; L{None} while that is open.
+    """
 
     __slots__ = ("data",)
 
     def __init__(self, data: bytes | None = None) -> None:
         self.data = data
+
+
+class Credit(Slot):
+    """
+    A line that a session may still get from the server itself, and the place kept for it.
+
+    @ivar due: what is shown there if it does not come.
+    """
+
+    __slots__ = ("due", "key", "line")
+
+    def __init__(self, key: _Key, line: Line, due: Due) -> None:
+        super().__init__()
+        self.key = key
+        self.line = line
+        self.due = due
 
 
 class Outbox:
@@ -64,39 +175,20 @@ class Outbox:
         else:
             self._write(data)
 
-    def reserve(self) -> Slot:
+    def reserve(self, slot: Slot) -> None:
         """Keep a place."""
-        slot = Slot()
         self._slots.append(slot)
-        return slot
 
     def fill(self, slot: Slot, data: bytes) -> None:
         """Put C{data} into an open slot, C{b""} for nothing, and send what need not wait now."""
         slot.data = data
         self.waiting += len(data)
         slots = self._slots
-        while slots and slots[0].data is not None:
-            ready = slots.popleft().data
-            assert ready is not None
+        while slots and (ready := slots[0].data) is not None:
+            slots.popleft()
             self.waiting -= len(ready)
             if ready:
                 self._write(ready)
-
-
-class Credit:
-    """
-    A message that a session may still get from the server itself.
-
-    @ivar copy: what its slot is filled with if it does not come.
-    """
-
-    __slots__ = ("copy", "key", "message", "slot")
-
-    def __init__(self, key: _Key, message: Stanza, slot: Slot, copy: bytes) -> None:
-        self.key = key
-        self.message = message
-        self.slot = slot
-        self.copy = copy
 
 
 class Seat:
@@ -104,12 +196,14 @@ class Seat:
     One session's place in its account.
 
     @ivar jid: its full JID.
+    @ivar account: its bare JID.
+    @ivar address: the full JID as it is written into XML.
+    @ivar plain: how a plain copy of a sent message looks: mode and prefix of L{copies.sent}.
     @ivar carbons: whether its client has enabled carbons.
     @ivar interested: whether its client is available, with a priority that is not negative.
     @ivar served: whether the server sends it carbons, so that the proxy owes it no copies.
-    @ivar mode: how a plain copy of a sent message looks, see L{copies.sent}.
-    @ivar prefix: likewise.
     @ivar copied: how many copies it was given.
+    @ivar outbox: what its client is sent.
     @ivar await_: has L{Mirror.passed} called with a credit once the server has handled everything
         that it has accepted by now. Whoever knows the server sets it.
     """
@@ -126,67 +220,95 @@ class Seat:
         """
         self.jid = jid
         self.account = jid.partition("/")[0]
+        self.address = escape(jid, {'"': "&quot;", "'": "&apos;"}).encode()
+        self.plain = (mode, prefix)
         self.carbons = False
         self.interested = False
         self.served = False
-        self.mode = mode
-        self.prefix = prefix
         self.copied = 0
         self.outbox = Outbox(write)
         self.await_: Callable[[Credit], None] = lambda credit: None
         self._credits: dict[_Key, list[Credit]] = {}
         self._shown: deque[tuple[str | None, str | None]] = deque(maxlen=_REMEMBERED)
 
-    def copyOf(self, message: Stanza, direction: Direction, sender: str, id: str) -> bytes:
-        """
-        The copy that is due to this session, C{b""} for none.
-
-        @param sender: full JID of who wrote the message.
-        @param id: the id that a copy gets which is not the message itself.
-        """
-        if sender == self.jid:
-            return b""  # its client has shown the line when it was typed
+    def due(self, line: Line) -> Due:
+        """What this session should see of a line now."""
+        if line.sender == self.jid:
+            return Due.NOTHING  # its client has shown the line when it was typed
         if self.carbons:
-            author = sender if direction is Direction.SENT else None
-            return carbons.wrap(message, direction, self.account, self.jid, author)
-        if not self.interested or copies.encrypted(message):
-            return b""
-        if direction is Direction.RECEIVED:
-            self._shown.append((message.attributes.get("from"), message.id))
-            return copies.received(message, self.jid)
-        return copies.sent(message, self.jid, sender, self.mode, self.prefix, id) or b""
+            return Due.CARBON
+        if not self.interested or line.encrypted:
+            return Due.NOTHING
+        return Due.PLAIN_COPY
+
+    def show(self, line: Line) -> None:
+        """Send a copy, behind everything that waits, if one is due."""
+        copy = self._copy(line, self.due(line))
+        if copy:
+            self.outbox.put(copy)
+
+    def _copy(self, line: Line, due: Due) -> bytes:
+        copy = line.copyFor(self, due)
+        if copy:
+            self.copied += 1
+            if due is Due.PLAIN_COPY and line.direction is Direction.RECEIVED:
+                self._shown.append((line.message.attributes.get("from"), line.message.id))
+        return copy
 
     def wasShown(self, peer: str | None, id: str | None) -> bool:
         """Whether a plain copy of an incoming message had this sender and id."""
         return (peer, id) in self._shown
 
-    def owe(self, credit: Credit) -> None:
-        """Remember that the message may still come."""
-        self._credits.setdefault(credit.key, []).append(credit)
+    @property
+    def owed(self) -> bool:
+        """Whether any message may still come that was seen elsewhere."""
+        return bool(self._credits)
 
-    def redeem(self, key: _Key, message: Stanza) -> Credit | None:
-        """The oldest credit for this message, which is used up by that."""
-        owed = self._credits.get(key)
+    def owe(self, credit: Credit) -> None:
+        """A message may still come: keep its place."""
+        self.outbox.reserve(credit)
+        owed = self._credits.get(credit.key)
         if owed is None:
-            return None
-        for credit in owed:
-            if _sameContent(credit.message, message):
-                self.void(credit)
-                return credit
-        return None
+            self._credits[credit.key] = [credit]
+        else:
+            owed.append(credit)
+        self.await_(credit)
+
+    def redeem(self, key: _Key, message: Stanza) -> bool:
+        """
+        Show a message in the place that was kept for it: that of the oldest credit which it can
+        be meant by. That is used up.
+
+        @return: whether there was one.
+        """
+        for credit in self._credits.get(key, ()):
+            if credit.line.hasContentOf(message):
+                break
+        else:
+            return False
+        self._void(credit)
+        if credit.data is None:
+            self.outbox.fill(credit, message.data)
+        elif not credit.data:
+            self.outbox.put(message.data)  # late, but nothing was shown in its place
+        return True
 
     def void(self, credit: Credit) -> None:
-        """The message will not come any more. Harmless if it has."""
+        """The message will not come any more, if it has not come already."""
+        self._void(credit)
+        self.settle(credit)
+
+    def settle(self, credit: Credit) -> None:
+        """Wait no longer for the message: show what is due instead of it."""
+        if credit.data is None:
+            self.outbox.fill(credit, self._copy(credit.line, credit.due))
+
+    def _void(self, credit: Credit) -> None:
         owed = self._credits.get(credit.key)
         if owed is not None and credit in owed:
             owed.remove(credit)
             if not owed:
                 del self._credits[credit.key]
-
-    @property
-    def owed(self) -> bool:
-        """Whether any message may still come that was seen elsewhere."""
-        return bool(self._credits)
 
 
 class Mirror:
@@ -217,41 +339,34 @@ class Mirror:
 
         @return: whether the siblings may get copies, and why.
         """
-        siblings = [each for each in self.seats if each is not seat and not each.served]
-        if not siblings and not seat.owed:
+        if not seat.owed and (len(self.seats) == 1 or all([each.served for each in self.seats])):
             seat.outbox.put(message.data)
-            return Decision(False, "alone")
+            return _ALONE
         decision = carbons.eligible(message, Direction.RECEIVED)
         if not decision.copy:
             seat.outbox.put(message.data)
             return decision
         key = _key(message, seat.jid)
-        credit = seat.redeem(key, message)
-        if credit is not None:
-            if credit.slot.data is None:
-                seat.outbox.fill(credit.slot, message.data)
-            return Decision(False, "fork")
+        if seat.redeem(key, message):
+            return _FORK
         seat.outbox.put(message.data)
-        sender = message.attributes.get("from", seat.account)
-        for sibling in siblings:
-            copy = sibling.copyOf(message, Direction.RECEIVED, sender, "")
-            credit = Credit(key, message, sibling.outbox.reserve(), copy)
-            sibling.owe(credit)
-            sibling.await_(credit)
+        line = Line(message, Direction.RECEIVED, message.attributes.get("from", seat.account))
+        for sibling in self.seats:
+            if sibling is not seat:
+                # The server shows a line to those it serves; a fork of it may come all the same.
+                due = Due.NOTHING if sibling.served else sibling.due(line)
+                sibling.owe(Credit(key, line, due))
         return decision
 
     def passed(self, seat: Seat, credits: list[Credit]) -> None:
         """The server has handled everything up to these credits: what they are for cannot come."""
         for credit in credits:
             seat.void(credit)
-        self.overdue(seat, credits)
 
     def overdue(self, seat: Seat, credits: list[Credit]) -> None:
         """These have waited long enough: show the copies. The messages may still come, unshown."""
         for credit in credits:
-            if credit.slot.data is None:
-                seat.copied += bool(credit.copy)
-                seat.outbox.fill(credit.slot, credit.copy)
+            seat.settle(credit)
 
     def sent(self, seat: Seat, message: Stanza) -> Decision:
         """
@@ -259,19 +374,17 @@ class Mirror:
 
         @return: whether the siblings may get copies, and why.
         """
-        siblings = [each for each in self.seats if each is not seat and not each.served]
-        if not siblings:
-            return Decision(False, "alone")
+        if len(self.seats) == 1 or all([each.served for each in self.seats]):
+            return _ALONE
         to = message.attributes.get("to")
         if to is None or to.partition("/")[0].lower() == seat.account.lower():
-            return Decision(False, "to oneself")  # the server brings it, or received() copies it
+            return _TO_ONESELF  # the server brings it, or received() copies it
         decision = carbons.eligible(message, Direction.SENT)
         if decision.copy:
-            for sibling in siblings:
-                copy = sibling.copyOf(message, Direction.SENT, seat.jid, self._makeId())
-                if copy:
-                    sibling.copied += 1
-                    sibling.outbox.put(copy)
+            line = Line(message, Direction.SENT, seat.jid, self._makeId())
+            for sibling in self.seats:
+                if sibling is not seat and not sibling.served:
+                    sibling.show(line)
         return decision
 
 
@@ -282,33 +395,26 @@ def _key(message: Stanza, own: str) -> _Key:
     """
     attributes = message.attributes
     to = attributes.get("to")
-    return (attributes.get("from"), None if to == own else to, message.type, message.id)
+    return (
+        attributes.get("from"),
+        None if to == own else to,
+        attributes.get("type"),
+        attributes.get("id"),
+    )
 
 
-def _sameContent(one: Stanza, other: Stanza) -> bool:
-    if _content(one) == _content(other):
-        return True
-    return _digest(one) == _digest(other)
-
-
-def _content(message: Stanza) -> bytes:
-    """All bytes behind the start tag: alike in most forks."""
-    return message.data[message.startTagLength :]
-
-
-def _digest(message: Stanza) -> bytes:
+def _content(message: Stanza) -> list[object]:
     """
     The children less C{<delay/>}, whatever order a server has written attributes in. A fork that
     was held back gets a delay (XEP-0203) that the others do not have.
     """
-    children = [
+    return [
         _canonical(child)
         for child in message.element.children
         if not (
             domish.IElement.providedBy(child) and (child.uri, child.name) == (ns.DELAY, "delay")
         )
     ]
-    return blake2b(repr(children).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _canonical(node: domish.Element | str) -> object:

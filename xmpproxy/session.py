@@ -8,6 +8,7 @@ written at the end of a turn: to the server first, then to clients.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar
 from xml.sax.saxutils import quoteattr
@@ -103,6 +104,7 @@ class Session(XMPPHandlerCollection):
     @ivar seat: its place in the account's conversation.
     @ivar account: the account, once the session is ready.
     @ivar queueBytes: how much may wait for the client.
+    @ivar readSince: since when the server's stream is read, in seconds; infinity while it is not.
     @ivar serverSession: whether the server itself answers the session iq of RFC 3921.
     """
 
@@ -137,7 +139,7 @@ class Session(XMPPHandlerCollection):
         self._held: tuple[list[Stanza], list[Stanza]] | None = ([], [])  # until ready
         self._patience: IDelayedCall | None = None
         self._outcome: str | None = None
-        self._began = self.clock.seconds()
+        self._began = self.readSince = self.clock.seconds()
         self._fromClient = self._fromServer = 0
         mode = downstream.authenticator.factory.listen.plain_copies or mirror.plain_copies
         self.seat = Seat(jid, self._gather, mode, mirror.prefix)
@@ -176,7 +178,7 @@ class Session(XMPPHandlerCollection):
         self.seat.outbox.put(bindResult.data)
         # Each side is read as fast as the other takes it.
         self._downstream.transport.registerProducer(self, True)
-        self._upstream.transport.registerProducer(self._downstream.transport, True)
+        self._upstream.transport.registerProducer(_Reading(self._downstream.transport), True)
         self._downstream.transport.resumeProducing()
         self.upstreamStanzas(fromServer)
         self.downstreamStanzas(fromClient)
@@ -276,6 +278,8 @@ class Session(XMPPHandlerCollection):
         """Whether this is the answer to a question of ours. Our ids cannot be guessed."""
         if stanza.id not in self._asked or stanza.type not in ("result", "error"):
             return False
+        if stanza.fault is not None:
+            return False
         # What a server leaves out or writes here differs; that nobody else can answer does not.
         sender = stanza.attributes.get("from")
         if sender not in (None, self.domain, self.seat.account, self.jid):
@@ -316,6 +320,8 @@ class Session(XMPPHandlerCollection):
             self._downstream.write(data)
 
     def _tooSlow(self) -> None:
+        self._toClient.clear()
+        self._queued = 0
         self._end("too slow")
         text = f"more than {self.queueBytes} bytes were not read"
         self._downstream.closeStream(StreamError("resource-constraint", text=text))
@@ -326,6 +332,7 @@ class Session(XMPPHandlerCollection):
     def pauseProducing(self) -> None:
         """The client does not read: what is for it stays with the server."""
         self._slow = True
+        self.readSince = math.inf
         self._upstream.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
@@ -333,6 +340,7 @@ class Session(XMPPHandlerCollection):
         self._slow = False
         self.flushDownstream()
         if not self._slow:
+            self.readSince = self.clock.seconds()
             self._upstream.transport.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -373,8 +381,8 @@ class Session(XMPPHandlerCollection):
         self._outcome = outcome
         self._stopWaiting()
         if self._held is None:
-            self._downstream.transport.unregisterProducer()
-            self._upstream.transport.unregisterProducer()
+            self._downstream.unregisterProducer()
+            self._upstream.unregisterProducer()
             self._upstream.transport.resumeProducing()
         self._toClient.clear()
         log.info(
@@ -388,6 +396,18 @@ class Session(XMPPHandlerCollection):
             fromServer=self._fromServer,
             copies=self.seat.copied,
         )
+
+
+@implementer(IPushProducer)
+class _Reading:
+    """What the client sends, as the producer for the server's stream."""
+
+    def __init__(self, transport: IPushProducer) -> None:
+        self.pauseProducing = transport.pauseProducing
+        self.resumeProducing = transport.resumeProducing
+
+    def stopProducing(self) -> None:
+        """The server is gone, and the client is still to hear of it."""
 
 
 def _key(stanza: Stanza) -> str:

@@ -8,14 +8,19 @@ The rules, in one place:
 - A stanza is cut out of the input by the offsets expat reports; its bytes are not touched.
 - Namespaces are resolved here, with expat's namespace mode off: a stanza with an unbound prefix
   is a fault of *that stanza* (a server may relay what a stranger wrote), never of the stream.
+  So is a namespace name with a character that no URI has: expat, and with it most XMPP software,
+  refuses one that contains the separator its caller chose.
 - A prefix declared only in the stream header means nothing on another stream, so where a stanza
   uses one, its declaration is added to the stanza's start tag: the only bytes ever added.
-- Caps hold while parsing: at no time is more than a stanza's limit and one read kept.
+- Caps hold while parsing: at no time is more than a stanza's limit and one read kept, and a tag
+  that comes in crumbs is not scanned again and again without end (CVE-2023-52425).
 - What came before an error is delivered; nothing after it is.
 """
 
 from __future__ import annotations
 
+import re
+from codecs import utf_8_decode
 from collections.abc import Mapping
 from pyexpat import ExpatError, ParserCreate, errors
 from xml.sax.saxutils import quoteattr
@@ -23,13 +28,20 @@ from xml.sax.saxutils import quoteattr
 from twisted.words.protocols.jabber.error import StreamError
 
 from xmpproxy import ns
-from xmpproxy.stanza import Stanza
+from xmpproxy.stanza import START_TAG, Stanza
 
-#: Errors of expat that stand for a breach of RFC 6120, section 11.1, not of XML itself.
-_RESTRICTED = {errors.codes[errors.XML_ERROR_UNDEFINED_ENTITY]}
+_INVALID_TOKEN = errors.codes[errors.XML_ERROR_INVALID_TOKEN]
+_UNDEFINED_ENTITY = errors.codes[errors.XML_ERROR_UNDEFINED_ENTITY]
 _WHITE_SPACE = b" \t\r\n"
+#: The longest stream header, in bytes. What it declares may be added to every stanza.
+_HEADER_BYTES = 4096
+#: How many times the bytes of its limit may be scanned in search of the end of one tag: enough
+#: for a tag as long as a stanza may be by default that comes in reads of 1 KiB.
+_SCANS = 128
 #: What no declaration may bind but that of its own prefix (Namespaces in XML 1.0, section 3).
 _RESERVED = frozenset((ns.XML, ns.XMLNS))
+#: ASCII that is in no URI (RFC 3986), and the apostrophe, in which domish puts names unescaped.
+_NOT_IN_URI = re.compile(r"[\x00-\x20\x7f\"'<>\\^`{|}]")
 
 
 class StreamHeader:
@@ -63,31 +75,41 @@ class Splitter:
         that is fed is ignored.
     """
 
-    def __init__(self, stanzaBytes: int = 262144, depth: int = 200) -> None:
+    def __init__(
+        self, stanzaBytes: int = 262144, depth: int = 200, *, lenient: bool = False
+    ) -> None:
         """
         @param stanzaBytes: the largest first-level element, in bytes.
         @param depth: the deepest nesting, the stream's own element counted.
+        @param lenient: whether deeper nesting is a fault of the stanza only: the peer passes on
+            what a stranger wrote.
         """
         self.header: StreamHeader | None = None
         self.ended = False
         self.error: StreamError | None = None
         self._stanzaBytes = stanzaBytes
         self._maxDepth = depth
+        self._lenient = lenient
         self._depth = 0
-        self._kept = bytearray()  # what was fed and may still be needed ...
+        self._kept = b""  # what was fed and may still be needed ...
         self._keptFrom = 0  # ... and the offset in the stream of its first byte
         self._last = 0  # offset of the end of the last complete first-level element
-        self._begin = 0  # offset of the current one's start tag
+        self._token = 0  # offset of what expat has not found the end of yet ...
+        self._scanned = 0  # ... and how many bytes it has looked at in search of it
         self._done: list[Stanza] = []
-        self._scope: dict[str, str] = {"xml": ns.XML, "": ""}
-        self._outer: list[tuple[int, dict[str, str]]] = []  # scopes left behind, by depth
+
+        # Namespaces in scope
+        self._default = ""  # the default one, down to the first-level element
+        self._prefixes: dict[str, str | None] = {"xml": ns.XML}
+        self._outer: list[tuple[int, dict[str, str | None]]] = []  # what was hidden at which depth
 
         # of the stream's own element
-        self._rootName = ""
+        self._rootTag = ""
+        self._rootDefault = ""
         self._rootPrefixes: dict[str, str] = {}
-        self._defaultNamespace = ""
 
         # of the first-level element that is being read
+        self._begin = 0  # offset of its start tag
         self._name = self._namespace = ""
         self._attributes: dict[str, str] = {}
         self._children: list[tuple[str, str]] = []
@@ -97,7 +119,7 @@ class Splitter:
         parser = self._parser = ParserCreate("UTF-8")
         if hasattr(parser, "SetReparseDeferralEnabled"):
             # Deferral would hold back a stanza whose start tag straddles two reads until more
-            # bytes come, which may be never. Quadratic work is bounded by stanzaBytes.
+            # bytes come, which may be never. What it protects from, _scan does.
             parser.SetReparseDeferralEnabled(False)
         parser.StartElementHandler = self._startElement
         parser.EndElementHandler = self._endElement
@@ -129,159 +151,162 @@ class Splitter:
             self._forget()
         except ExpatError as e:
             if not self.ended:
-                restricted = e.code in _RESTRICTED
-                condition = "restricted-xml" if restricted else "not-well-formed"
-                self.error = StreamError(condition, text=errors.messages.get(e.code))
+                self.error = self._translated(e)
         except StreamError as e:
-            self.error = e
+            if not self.ended:
+                self.error = e
         self._done = []
         return done
 
     def close(self) -> None:
         """Give the parser back. It holds this object and the other way round."""
         self.ended = True
-        self._kept = bytearray()
+        self._kept = b""
         parser = self._parser
         parser.StartElementHandler = parser.EndElementHandler = parser.XmlDeclHandler = None
         parser.StartDoctypeDeclHandler = parser.CommentHandler = None
         parser.ProcessingInstructionHandler = None
 
+    def _translated(self, error: ExpatError) -> StreamError:
+        """What RFC 6120, section 4.9.3 calls an error of expat's."""
+        condition = "not-well-formed"
+        if error.code == _UNDEFINED_ENTITY:
+            condition = "restricted-xml"
+        elif error.code == _INVALID_TOKEN:
+            at = self._parser.ErrorByteIndex - self._keptFrom
+            try:
+                utf_8_decode(self._kept[at : at + 4])
+            except UnicodeDecodeError as e:
+                if e.start == 0:
+                    return _notUTF8()
+        return StreamError(condition, text=errors.messages.get(error.code))
+
     def _forget(self) -> None:
         """Drop the bytes that no element needs any more; refuse an element that is too long."""
-        needed = self._begin if self._depth > 1 else self._last
         kept = self._kept
         fed = self._keptFrom + len(kept)
-        if self._depth == 1:
-            tail = kept[needed - self._keptFrom :].lstrip(_WHITE_SPACE)
-            if tail and not tail.startswith(b"<"):
-                raise StreamError("bad-format", text="text between stanzas")
-            needed = fed - len(tail)
-            self._last = needed
-        if fed - needed > self._stanzaBytes:
-            self._tooBig()
-        if needed == fed:
-            self._kept = bytearray()
+        if self._depth > 1:
+            needed = self._begin
         else:
-            del kept[: needed - self._keptFrom]
+            if self._depth == 1 and self._last != fed:
+                tail = kept[self._last - self._keptFrom :].lstrip(_WHITE_SPACE)
+                if tail and not tail.startswith(b"<"):
+                    raise _badFormat("text between stanzas")
+                self._last = fed - len(tail)
+            needed = self._last
+        if needed == fed:
+            self._kept = b""
+        else:
+            limit = self._stanzaBytes if self._depth else _HEADER_BYTES
+            self._limit(fed - needed, limit)
+            self._scan(fed, limit)
+            self._kept = kept[needed - self._keptFrom :]
         self._keptFrom = needed
 
-    def _tooBig(self) -> None:
-        raise StreamError(
-            "policy-violation", text=f"a stanza may have {self._stanzaBytes} bytes at most"
-        )
+    def _limit(self, length: int, limit: int) -> None:
+        if length > limit:
+            raise _violation(f"only {limit} bytes are allowed here")
+
+    def _scan(self, fed: int, limit: int) -> None:
+        """Count what expat looks at in vain: it does so again with each read."""
+        token = self._parser.CurrentByteIndex
+        if token != self._token:
+            self._token = token
+            self._scanned = 0
+        self._scanned += fed - token
+        if self._scanned > _SCANS * limit:
+            raise _violation("a tag comes in too many pieces")
 
     # Handlers of expat. What they raise comes out of Parse.
 
     def _startElement(self, tag: str, attributes: dict[str, str]) -> None:
         depth = self._depth
-        self._depth = depth + 1
-        if depth > 1 and ":" not in tag and (not attributes or ":" not in "".join(attributes)):
-            # Nearly all elements: no prefix in sight. A default namespace that is declared this
-            # deep concerns nobody's name but the element's own and those we do not look at.
-            namespace = attributes.get("xmlns")
-            if depth == 2:
-                self._children.append((self._scope[""] if namespace is None else namespace, tag))
-            elif depth >= self._maxDepth:
-                self._tooDeep()
-            if namespace in _RESERVED:
-                self._blame(f"xmlns may not be {namespace!r}")
-            return
         if depth >= self._maxDepth:
             self._tooDeep()
-        if depth == 1:
-            self._beginStanza(tag, attributes)
+        self._depth = depth + 1
+        namespace = self._default
+        name = tag
         if attributes:
-            names = "".join(attributes)
-            if ":" in names or "xmlns" in names:
-                self._declare(depth, attributes)
+            if "xmlns" in attributes:
+                namespace = attributes["xmlns"]
+                self._checkDeclaration("xmlns", namespace)
+                if depth < 2:
+                    # Deeper ones concern no name that we look at but the element's own.
+                    self._default = namespace
+            for attribute in attributes:
+                if ":" in attribute:
+                    self._declare(depth, attributes)
+                    break
         if ":" in tag:
             namespace, name = self._resolve(tag)
-        else:
-            namespace, name = self._scope[""], tag
-        if depth == 1:
-            self._namespace, self._name = namespace, name
-        elif depth == 2:
+        if depth == 2:
             self._children.append((namespace, name))
+        elif depth == 1:
+            begin = self._begin = self._parser.CurrentByteIndex
+            if begin != self._last:
+                self._checkGap(begin)
+            if tag == self._rootTag:
+                raise _badFormat("a stream inside of a stream")
+            self._name = name
+            self._namespace = namespace
+            self._attributes = attributes
+            self._children = []
         elif depth == 0:
-            self._beginStream(tag, StreamHeader(name, namespace, self._scope[""], attributes))
-
-    def _tooDeep(self) -> None:
-        raise StreamError(
-            "policy-violation", text=f"elements may be nested {self._maxDepth} deep at most"
-        )
-
-    def _beginStream(self, tag: str, header: StreamHeader) -> None:
-        if self._fault is not None:
-            raise StreamError("not-well-formed", text=self._fault)
-        self.header = header
-        self._rootName = tag
-        self._defaultNamespace = header.defaultNamespace
-        self._rootPrefixes = {
-            prefix: uri
-            for prefix, uri in self._scope.items()
-            if prefix and prefix != "xml" and (prefix, uri) != ("stream", ns.STREAMS)
-        }
-        self._last = self._keptFrom + self._tagEnd(self._parser.CurrentByteIndex)
-
-    def _tagEnd(self, index: int) -> int:
-        """Where in C{_kept} the start tag ends that begins at an offset of the stream."""
-        kept = self._kept
-        position = index - self._keptFrom
-        quote = 0
-        while True:
-            byte = kept[position]
-            position += 1
-            if quote:
-                if byte == quote:
-                    quote = 0
-            elif byte in b"\"'":
-                quote = byte
-            elif byte == 0x3E:  # >
-                return position
-
-    def _beginStanza(self, tag: str, attributes: dict[str, str]) -> None:
-        begin = self._parser.CurrentByteIndex
-        kept = self._kept
-        if begin != self._last:
-            gap = kept[self._last - self._keptFrom : begin - self._keptFrom]
-            if gap.strip(_WHITE_SPACE):
-                raise StreamError("bad-format", text="text between stanzas")
-        if tag == self._rootName:
-            raise StreamError("bad-format", text="a stream inside of a stream")
-        self._begin = begin
-        self._attributes = attributes
-        self._children = []
-        self._fault = None
-        self._borrowed = set()
-        if self._defaultNamespace != ns.CLIENT and "xmlns" not in attributes:
-            self._borrowed.add("")
+            self._beginStream(tag, StreamHeader(name, namespace, self._default, attributes))
 
     def _endElement(self, tag: str) -> None:
         depth = self._depth = self._depth - 1
         if self._outer and self._outer[-1][0] == depth:
-            self._scope = self._outer.pop()[1]
+            self._prefixes.update(self._outer.pop()[1])
         if depth == 1:
             self._endStanza(tag)
         elif depth == 0:
+            self._checkGap(self._parser.CurrentByteIndex)
             self.ended = True
+
+    def _tooDeep(self) -> None:
+        reason = f"elements may be nested {self._maxDepth} deep at most"
+        if not self._lenient:
+            raise _violation(reason)
+        self._blame(reason)
+
+    def _beginStream(self, tag: str, header: StreamHeader) -> None:
+        start = START_TAG.match(self._kept, self._parser.CurrentByteIndex)
+        if start is None or start[1] != tag.encode():
+            # Expat takes UTF-16 for what it is, whatever it was told.
+            raise _notUTF8()
+        self._last = start.end()
+        self._limit(self._last, _HEADER_BYTES)
+        if self._fault is not None:
+            raise StreamError("not-well-formed", text=self._fault)
+        self.header = header
+        self._rootTag = tag
+        self._rootDefault = self._default
+        self._rootPrefixes = {
+            prefix: uri
+            for prefix, uri in self._prefixes.items()
+            if uri is not None and prefix != "xml" and (prefix, uri) != ("stream", ns.STREAMS)
+        }
+
+    def _checkGap(self, end: int) -> None:
+        """There may be white space only between first-level elements."""
+        if self._kept[self._last - self._keptFrom : end - self._keptFrom].strip(_WHITE_SPACE):
+            raise _badFormat("text between stanzas")
 
     def _endStanza(self, tag: str) -> None:
         kept = self._kept
-        base = self._keptFrom
-        # expat reports the start of an end tag, but for <tag/> the place behind it. A first-level
-        # element is never named like the stream's own, so the end tag seen is this element's.
-        end = self._parser.CurrentByteIndex - base
-        encoded = tag.encode()
-        if kept.startswith(b"</" + encoded, end):
+        begin = self._begin - self._keptFrom
+        # Expat reports the start of an end tag, but for <tag/> the place behind it.
+        end = self._parser.CurrentByteIndex - self._keptFrom
+        if self._children or not _isEmptyElement(kept, begin, end):
             end = kept.index(b">", end) + 1
-        begin = self._begin - base
-        if end - begin > self._stanzaBytes:
-            self._tooBig()
-        self._last = base + end
-        data = bytes(kept[begin:end])
-        borrowed = self._borrowed
-        if borrowed:
-            data = self._lend(data, len(encoded) + 1, borrowed)
+        self._last = self._keptFrom + end
+        self._limit(end - begin, self._stanzaBytes)
+        data = kept[begin:end]
+        if self._rootDefault != ns.CLIENT:
+            self._borrowed.add("")
+        if self._borrowed:
+            data = self._lend(data, tag)
         self._done.append(
             Stanza(
                 data,
@@ -292,16 +317,20 @@ class Splitter:
                 self._fault,
             )
         )
+        self._default = self._rootDefault
+        self._fault = None
 
-    def _lend(self, data: bytes, position: int, prefixes: set[str]) -> bytes:
-        """Add the header's declarations of these prefixes to the start tag."""
+    def _lend(self, data: bytes, tag: str) -> bytes:
+        """Add the header's declarations of what the first-level element uses to its start tag."""
         declarations = ""
-        for prefix in sorted(prefixes):
+        for prefix in sorted(self._borrowed):
             name = f"xmlns:{prefix}" if prefix else "xmlns"
             if name not in self._attributes:
-                uri = self._rootPrefixes[prefix] if prefix else self._defaultNamespace
+                uri = self._rootPrefixes[prefix] if prefix else self._rootDefault
                 declarations += f" {name}={quoteattr(uri)}"
                 self._attributes[name] = uri
+        self._borrowed.clear()
+        position = 1 + len(tag.encode())
         return data[:position] + declarations.encode() + data[position:]
 
     # Namespaces in XML 1.0
@@ -311,45 +340,42 @@ class Splitter:
             self._fault = reason
 
     def _declare(self, depth: int, attributes: dict[str, str]) -> None:
-        """Enter an element's declarations into the scope, then check its prefixed attributes."""
-        scope: dict[str, str] | None = None
+        """Enter the prefixes that an element declares, then check its prefixed attributes."""
+        prefixes = self._prefixes
+        hidden: dict[str, str | None] = {}
         prefixed: list[str] = []
         for name, value in attributes.items():
-            if name == "xmlns":
-                prefix = ""
-            elif name.startswith("xmlns:"):
+            if name.startswith("xmlns:"):
+                self._checkDeclaration(name, value)
                 prefix = name[6:]
-                if not value or not prefix or ":" in prefix:
-                    self._blame(f"{name} declares nothing")
-            else:
-                if ":" in name:
-                    prefixed.append(name)
-                continue
-            if prefix == "xmlns" or (value in _RESERVED) != (prefix == "xml"):
-                self._blame(f"{name} may not be {value!r}")
-                continue
-            if scope is None:
-                scope = dict(self._scope)
-            scope[prefix] = value
-        if scope is not None:
-            self._outer.append((depth, self._scope))
-            self._scope = scope
-        if prefixed:
-            resolved = {self._resolve(name) for name in prefixed}
-            if len(resolved) < len(prefixed):
-                self._blame("an attribute is there twice")
+                hidden[prefix] = prefixes.get(prefix)
+                prefixes[prefix] = value
+            elif ":" in name:
+                prefixed.append(name)
+        if hidden:
+            self._outer.append((depth, hidden))
+        if prefixed and len({self._resolve(name) for name in prefixed}) < len(prefixed):
+            self._blame("an attribute is there twice")
+
+    def _checkDeclaration(self, name: str, uri: str) -> None:
+        prefix = name[6:]
+        reserved = uri != ns.XML if prefix == "xml" else uri in _RESERVED
+        if reserved or prefix == "xmlns" or _NOT_IN_URI.search(uri):
+            self._blame(f"{name} may not be {uri!r}")
+        elif name != "xmlns" and (not uri or not _isNCName(prefix)):
+            self._blame(f"{name} declares nothing")
 
     def _resolve(self, qname: str) -> tuple[str, str]:
         """Namespace and local name of what has a prefix."""
-        prefix, _, name = qname.rpartition(":")
-        if not prefix or not name or ":" in prefix:
+        prefix, _, name = qname.partition(":")
+        if not prefix or not _isNCName(name):
             self._blame(f"{qname!r} is no qualified name")
             return "", qname
-        uri = self._scope.get(prefix)
+        uri = self._prefixes.get(prefix)
         if uri is None:
             self._blame(f"the prefix {prefix!r} is not bound")
-            return "", name
-        if self._depth > 1 and prefix in self._rootPrefixes:
+            return "", qname
+        if self._rootPrefixes.get(prefix) == uri:
             self._borrowed.add(prefix)
         return uri, name
 
@@ -357,9 +383,40 @@ class Splitter:
 
     def _xmlDeclaration(self, version: str, encoding: str | None, standalone: int) -> None:
         if encoding is not None and encoding.lower() not in ("utf-8", "utf8"):
-            raise StreamError("unsupported-encoding", text="the encoding must be UTF-8")
+            raise _notUTF8()
 
     def _restricted(self, *details: object) -> None:
         raise StreamError(
             "restricted-xml", text="comments, processing instructions and DTDs are not allowed"
         )
+
+
+def _badFormat(text: str) -> StreamError:
+    return StreamError("bad-format", text=text)
+
+
+def _notUTF8() -> StreamError:
+    return StreamError("unsupported-encoding", text="the encoding must be UTF-8")
+
+
+def _violation(text: str) -> StreamError:
+    return StreamError("policy-violation", text=text)
+
+
+def _isEmptyElement(data: bytes, begin: int, end: int) -> bool:
+    """Whether all from one place to the other is one C{<tag/>}."""
+    tag = START_TAG.match(data, begin)
+    return tag is not None and tag.end() == end and data.endswith(b"/>", begin, end)
+
+
+def _isNCName(name: str) -> bool:
+    """Whether what expat takes for a part of a name is a name without colon itself."""
+    if not name or ":" in name:
+        return False
+    if name[0].isascii():
+        return name[0] == "_" or name[0].isalpha()
+    try:
+        ParserCreate().Parse(f"<{name[0]}/>", True)
+    except ExpatError:
+        return False
+    return True

@@ -8,15 +8,21 @@ Whoever needs more asks: `Stanza.element` parses once, on demand.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from xml.sax.saxutils import quoteattr
+from collections.abc import Collection, Iterator, Mapping
+from pyexpat import ParserCreate
+from xml.sax.saxutils import escape, quoteattr
 
 from twisted.words.xish import domish
 
 from xmpproxy import ns
 
 #: A start tag of well-formed XML: its qualified name, and all up to `>` with quoted `>` skipped.
-_START_TAG = re.compile(rb"<([^\s/>]+)[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*>")
+START_TAG = re.compile(rb"<([^\s/>]+)[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*>")
+
+#: A tag or a CDATA section. Nothing else in a stanza begins with `<`.
+_MARKUP = re.compile(
+    rb"<!\[CDATA\[.*?\]\]>|<[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*>", re.DOTALL
+)
 
 
 class Stanza:
@@ -88,11 +94,12 @@ class Stanza:
     @classmethod
     def fromElement(cls, element: domish.Element) -> Stanza:
         """A stanza with the content of a tree."""
+        data = serialize(element)
         return cls(
-            serialize(element),
+            data,
             element.name,
             element.uri or "",
-            {name: value for name, value in element.attributes.items() if isinstance(name, str)},
+            _attributes(data),
             tuple((child.uri or "", child.name) for child in element.elements()),
         )
 
@@ -104,9 +111,7 @@ class Stanza:
         tag = _startTag(self.data)
         attributes = {**self.attributes, **changes}
         written = "".join(
-            f" {name}={quoteattr(value, _ATTRIBUTE_ENTITIES)}"
-            for name, value in attributes.items()
-            if value is not None
+            f" {name}={_quoted(value)}" for name, value in attributes.items() if value is not None
         )
         end = b"/>" if tag[0].endswith(b"/>") else b">"
         return b"<" + tag[1] + written.encode() + end + self.data[tag.end() :]
@@ -123,23 +128,75 @@ class Stanza:
         """
         if not any(child in self.children for child in unwanted):
             return self
-        element = parse(self.data)
-        element.children = [
-            child
-            for child in element.children
-            if not domish.IElement.providedBy(child) or (child.uri, child.name) not in unwanted
-        ]
-        return Stanza.fromElement(element)
+        data = b""
+        end = 0
+        for child, (begin, behind) in zip(self.children, _spans(self.data), strict=True):
+            if child in unwanted:
+                data += self.data[end:begin]
+                end = behind
+        children = tuple(child for child in self.children if child not in unwanted)
+        data += self.data[end:]
+        return Stanza(data, self.name, self.namespace, self.attributes, children, self.fault)
+
+    def text(self, namespace: str, name: str) -> bytes | None:
+        """
+        The text of the first direct child element of that name, as XML has it: escaped. L{None}
+        if there is no such element.
+        """
+        data = self.data
+        for child, (begin, end) in zip(self.children, _spans(data), strict=True):
+            if child == (namespace, name):
+                behind = _startTag(data, begin).end()
+                text = data[behind : data.rindex(b"</", behind, end)] if behind < end else b""
+                if b"<" in text:  # a CDATA section, or elements where none belong
+                    text = escape(str(next(self.element.elements(namespace, name)))).encode()
+                return text
+        return None
 
 
 #: White space that attribute-value normalisation (XML 1.0, section 3.3.3) would lose.
 _ATTRIBUTE_ENTITIES = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
+_SPECIAL = re.compile('[&<>"\n\r\t]')
 
 
-def _startTag(data: bytes) -> re.Match[bytes]:
-    tag = _START_TAG.match(data)
-    assert tag is not None, "a stanza begins with a start tag"
+def _quoted(value: str) -> str:
+    if _SPECIAL.search(value) is None:
+        return f'"{value}"'
+    return quoteattr(value, _ATTRIBUTE_ENTITIES)
+
+
+def _startTag(data: bytes, begin: int = 0) -> re.Match[bytes]:
+    tag = START_TAG.match(data, begin)
+    assert tag is not None, "an element begins with a start tag"
     return tag
+
+
+def _attributes(data: bytes) -> dict[str, str]:
+    """The attributes of the start tag by qualified name, namespace declarations among them."""
+    found: list[dict[str, str]] = []
+    parser = ParserCreate("UTF-8")
+    parser.StartElementHandler = lambda _, attributes: found.append(attributes)
+    parser.Parse(_startTag(data)[0])
+    return found[0]
+
+
+def _spans(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where each direct child element of a stanza begins and ends."""
+    depth = begin = 0
+    for markup in _MARKUP.finditer(data):
+        tag = markup[0]
+        if tag.startswith(b"<!"):
+            continue
+        if tag.startswith(b"</"):
+            depth -= 1
+        else:
+            if depth == 1:
+                begin = markup.start()
+            if not tag.endswith(b"/>"):
+                depth += 1
+                continue
+        if depth == 1:
+            yield begin, markup.end()
 
 
 def parse(data: bytes) -> domish.Element:

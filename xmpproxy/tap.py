@@ -78,7 +78,7 @@ def serviceOf(config: Config) -> IService:
     """The service that a configuration describes."""
     from twisted.internet import reactor
 
-    reactor.callWhenRunning(_endWithZero, reactor)
+    _endWithZero(reactor)
     return ProxyService(config, reactor, buildListeners(config, reactor), _stderr())
 
 
@@ -138,4 +138,10 @@ def _endWithZero(reactor: Any) -> None:
         _log.info("Received SIGTERM, shutting down.")
         reactor.callFromThread(stop)
 
-    signal.signal(signal.SIGTERM, terminate)
+    def listen() -> None:
+        signal.signal(signal.SIGTERM, terminate)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+
+    # The reactor installs a handler of its own as it starts: a signal waits until ours is there.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    reactor.callWhenRunning(listen)

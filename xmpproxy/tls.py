@@ -309,10 +309,11 @@ class UpstreamTLS:
 
     def explain(self, reason: Failure, connection: SSL.Connection | None) -> str:
         """
-        Why TLS with the server failed, in one sentence with the mend.
+        Why the TLS handshake failed, in one sentence with the mend.
 
         @param reason: what C{connectionLost} got, or a L{CertificateError}.
-        @param connection: the transport's handle, if it was in TLS.
+        @param connection: C{transport.getHandle()}, asked in C{connectionLost}: Twisted drops it
+            right afterwards.
         """
         if connection is not None and connection in self._refused:
             code, certificate = self._refused[connection]
@@ -468,8 +469,8 @@ def channelBindings(connection: SSL.Connection) -> dict[str, bytes]:
 
     C{tls-unique} is the Finished message that we sent: we never resume a session, so it is the
     first of the connection. RFC 9266 leaves it undefined for TLS 1.3; it is given there too, as
-    ejabberd before 23.10 binds to it and to nothing else. It covers the server's certificate and
-    key share like that of TLS 1.2. Prefer another where the server lists another.
+    ejabberd 23.01 binds to it and to nothing else. It covers the server's certificate and key
+    share, like that of TLS 1.2. Prefer another where the server lists another.
 
     @param connection: with the handshake completed.
     """

@@ -12,7 +12,7 @@ from typing import Protocol
 from xml.sax.saxutils import quoteattr
 
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHandshakeListener, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
@@ -22,9 +22,13 @@ from zope.interface import implementer
 
 from xmpproxy import features, ns, tls
 from xmpproxy.config import Domain, Limits
-from xmpproxy.splitter import StreamHeader
+from xmpproxy.splitter import Splitter, StreamHeader
 from xmpproxy.stanza import Stanza
 from xmpproxy.xmlstream import OpenStreams, StanzaStream
+
+
+#: The largest stanza that a server may send, in bytes.
+STANZA_BYTES = 16 * 1024 * 1024
 
 
 class UpstreamFailed(Exception):
@@ -53,6 +57,11 @@ class Upstream(StanzaStream):
     """The stream itself."""
 
     authenticator: UpstreamAuthenticator
+
+    def makeSplitter(self) -> Splitter:
+        # The limits are for clients. A server has its own, and a long roster is no offence.
+        most = max(STANZA_BYTES, self.limits.stanza_bytes)
+        return Splitter(most, self.limits.depth, lenient=True)
 
     def sendHeader(self) -> None:
         # Without an XML declaration: some servers refuse one on a restarted stream.
@@ -130,10 +139,13 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
             self._fail("the server speaks no XMPP 1.0")
 
     def stanzasReceived(self, stanzas: list[Stanza]) -> None:
+        splitter = self.xmlstream.stream
         ordinary: list[Stanza] = []
         for stanza in stanzas:
             if stanza.namespace == ns.STREAMS and stanza.fault is None:
                 self._pass(ordinary)
+                if self.xmlstream.stream is not splitter:
+                    return  # that was the end of the stream these belong to
                 ordinary = []
                 if stanza.name == "error":
                     self._error = stanza
@@ -185,7 +197,11 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
 
     def connectionLost(self, reason: Failure) -> None:
         self._streams.discard(self.xmlstream)
-        self._fail(self._tlsOptions.explain(reason, self.xmlstream.connection))
+        connection = self.xmlstream.connection
+        if connection is not None and not self._secured:
+            self._fail(self._tlsOptions.explain(reason, connection))
+        else:
+            self._fail(reason.getErrorMessage())
 
     def _fail(self, why: str) -> None:
         if self._lost:
@@ -234,6 +250,8 @@ class Upstreams:
         factory.noisy = False
         try:
             await self._endpoint.connect(factory)
+        except CancelledError:
+            raise
         except Exception as e:
             raise UpstreamFailed(f"cannot connect: {e}") from e
         stanza = await authenticator.ready

@@ -48,7 +48,11 @@ class StanzaStream(xmlstream.XmlStream):
         # The hook of Twisted's class for the parser.
         if self.stream is not None:
             self.stream.close()
-        self.stream = Splitter(self.limits.stanza_bytes, self.limits.depth)
+        self.stream = self.makeSplitter()
+
+    def makeSplitter(self) -> Splitter:
+        """What cuts the stream that comes in."""
+        return Splitter(self.limits.stanza_bytes, self.limits.depth)
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -99,9 +103,15 @@ class StanzaStream(xmlstream.XmlStream):
         self.closing = True
         self.abortLater()
         if error is not None or not (self.initiating and self._headerSent):
+            self.transport.resumeProducing()  # TLS waits for the peer's goodbye
             self.transport.loseConnection()
         # Else the server closes its side first: data of ours that it has not read yet would be
         # lost if it had sent something that we had not read.
+
+    def unregisterProducer(self) -> None:
+        """Part with the producer. A connection that is gone has none any more."""
+        if self.stream is not None:
+            self.transport.unregisterProducer()
 
     def disconnect(self) -> None:
         """Close the connection once all is written; drop it if that takes long."""
@@ -110,7 +120,7 @@ class StanzaStream(xmlstream.XmlStream):
 
     def abortLater(self) -> None:
         """Drop the connection if it is not gone in time."""
-        if self._abort is None:
+        if self._abort is None and self.stream is not None:  # None: the connection is gone
             self._abort = self.clock.callLater(CLOSE_SECONDS, self._abortNow)
 
     def _abortNow(self) -> None:

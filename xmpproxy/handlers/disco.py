@@ -41,6 +41,8 @@ class Disco(Link):
         for query in element.elements(ns.DISCO_INFO, "query"):
             if query.hasAttribute("node"):
                 return stanza  # of some part, not of the whole
+            listed = [each["var"] for each in query.elements(ns.DISCO_INFO, "feature")]
             for feature in _ADDED:
-                query.addElement("feature")["var"] = feature
+                if feature not in listed:
+                    query.addElement("feature")["var"] = feature
         return Stanza.fromElement(element)

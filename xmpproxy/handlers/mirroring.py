@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from xmpproxy import carbons, ns
 from xmpproxy.barrier import Barrier
 from xmpproxy.carbons import Direction, Forged
-from xmpproxy.mirror import Credit, Mirror
+from xmpproxy.mirror import Credit, Line, Mirror
 from xmpproxy.session import Link, Wants
 from xmpproxy.stanza import Stanza
 
@@ -27,7 +27,11 @@ class Mirroring(Link):
     def connectionInitialized(self) -> None:
         """Pings to this session's server tell when a message can come no more."""
         self._barrier: Barrier[Credit] = Barrier(
-            self._ping, self.parent.clock, self._passed, self._overdue
+            self._ping,
+            self.parent.clock,
+            self._passed,
+            self._overdue,
+            lambda: self.parent.readSince,
         )
         self.parent.seat.await_ = self._await
 
@@ -92,11 +96,8 @@ class Mirroring(Link):
         if direction is Direction.SENT and to.partition("/")[0] == seat.account:
             return  # written to oneself: it comes as received, too
         sender = message.attributes.get("from", seat.account)
-        copy = (
-            stanza.data
-            if seat.carbons
-            else seat.copyOf(message, direction, sender, self.parent.ids.make())
-        )
-        if copy:
+        if seat.carbons:
             seat.copied += 1
-            seat.outbox.put(copy)
+            seat.outbox.put(stanza.data)
+        else:
+            seat.show(Line(message, direction, sender, self.parent.ids.make()))

@@ -69,7 +69,9 @@ def start(
     carbons: bool = True,
     archive: bool = False,
 ) -> Server:
-    """Start a server and wait until it answers clients.
+    """Start a server and wait until it answers clients; this blocks, for ejabberd about 3 seconds.
+
+    The server ends when the calling thread does, however that ends.
 
     @param kind: one of L{KINDS}.
     @param directory: an existing, empty directory for everything the server writes; L{None} for a

@@ -22,7 +22,7 @@ from xmpproxy.lab import certificates
 
 DOMAIN = "example.com"
 PASSWORD = "secret"
-USERS = ("alice", "bob", "carol", "dave", *(f"u{number}" for number in range(20)))
+USERS = ("alice", "bob", "carol", "dave", *(f"u{number}" for number in range(40)))
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0

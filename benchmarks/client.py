@@ -1,0 +1,148 @@
+"""The clients before the proxy: they log in, then send prebuilt bytes and count what they get."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Literal
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
+from twisted.internet.interfaces import ITLSTransport
+from twisted.internet.protocol import Protocol
+from twisted.internet.ssl import Certificate, optionsForClientTLS
+
+from benchmarks.sink import DOMAIN, Sink, SinkStream
+from benchmarks.tally import Tally
+
+Tls = Literal["starttls", "direct", "none"]
+
+_HEADER = (
+    f"<stream:stream to='{DOMAIN}' version='1.0' xmlns='jabber:client' "
+    "xmlns:stream='http://etherx.jabber.org/streams'>"
+).encode()
+_FEATURES = b"</stream:features>"
+_STARTTLS = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+_AUTH = b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%b</auth>"
+_BIND = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>%s</resource></bind>"
+_CARBONS = "<enable xmlns='urn:xmpp:carbons:2'/>"
+
+
+class Client(Protocol):
+    """
+    One client.
+
+    @ivar tally: of the messages that it gets.
+    """
+
+    transport: ITLSTransport
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self._read = b""
+        self._sought = b""
+        self._found: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._sought:
+            self.tally.feed(data)
+            return
+        self._read += data
+        if self._sought in self._read:
+            self._sought = self._read = b""
+            self._found.callback(None)
+
+    async def login(self, user: str, resource: str, tls: Tls, authority: Certificate) -> None:
+        """
+        Negotiate TLS, log in, bind a resource and become available.
+
+        @param authority: who signed the certificate that is to be shown.
+        """
+        options = optionsForClientTLS(DOMAIN, authority)
+        if tls == "starttls":
+            await self._ask(_HEADER, _FEATURES)
+            await self._ask(_STARTTLS, b"<proceed")
+        if tls != "none":
+            self.transport.startTLS(options)
+        await self._ask(_HEADER, _FEATURES)
+        initial = base64.b64encode(f"\0{user}\0secret".encode())
+        await self._ask(_AUTH % initial, b"<success")
+        await self._ask(_HEADER, _FEATURES)
+        await self._iq(_BIND % resource)
+        self.transport.write(b"<presence/>")
+        # Once this is answered, the presence is handled.
+        await self._iq("<ping xmlns='urn:xmpp:ping'/>", kind="get")
+
+    async def enableCarbons(self) -> None:
+        """Want carbons (XEP-0280, section 4)."""
+        await self._iq(_CARBONS)
+
+    async def _iq(self, payload: str, kind: str = "set") -> None:
+        await self._ask(f"<iq type='{kind}' id='asked'>{payload}</iq>".encode(), b"asked")
+
+    async def _ask(self, data: bytes, answer: bytes) -> None:
+        """Send something, and wait for something."""
+        self._sought = answer
+        self._found = Deferred()
+        self.transport.write(data)
+        await self._found
+
+
+class Session:
+    """
+    A client, and the sink's stream that it is joined to through what is measured.
+
+    @ivar jid: the full JID.
+    """
+
+    def __init__(self, jid: str, client: Client, stream: SinkStream) -> None:
+        self.jid = jid
+        self._client = client
+        self._stream = stream
+
+    def arriving(self, messages: int) -> Deferred[None]:
+        """Fires when that many messages more have come to the client."""
+        return self._client.tally.expect(messages)
+
+    def leaving(self, messages: int) -> Deferred[None]:
+        """Fires when that many messages more have come to the server."""
+        return self._stream.tally.expect(messages)
+
+    def up(self, data: bytes) -> None:
+        """The client sends."""
+        self._client.transport.write(data)
+
+    def down(self, data: bytes) -> None:
+        """The server sends."""
+        self._stream.transport.write(data)
+
+    async def enableCarbons(self) -> None:
+        """The client wants carbons."""
+        await self._client.enableCarbons()
+
+
+class Door:
+    """Where clients log in."""
+
+    def __init__(self, port: int, tls: Tls, authority: Certificate, sink: Sink) -> None:
+        """
+        @param port: on 127.0.0.1.
+        @param authority: who signed the certificate that is shown there.
+        @param sink: the server behind.
+        """
+        self._port = port
+        self._tls = tls
+        self._authority = authority
+        self._sink = sink
+
+    async def login(self, user: str, resources: Sequence[str]) -> list[Session]:
+        """Log in one account, once for each resource."""
+        sessions = []
+        for resource in resources:
+            endpoint = HostnameEndpoint(reactor, "127.0.0.1", self._port)
+            client = await connectProtocol(endpoint, Client())
+            await client.login(user, resource, self._tls, self._authority)
+            jid = f"{user}@{DOMAIN}/{resource}"
+            sessions.append(Session(jid, client, self._sink.streams[jid]))
+        return sessions

@@ -1,0 +1,438 @@
+"""Conversations over TLS: STARTTLS on both sides, certificates, and what is said in the clear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from OpenSSL import SSL
+from twisted.internet import ssl
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+)
+
+from tests.certificates import Authority, Identity, selfSigned
+from tests.conversation import (
+    BIND,
+    BINDING,
+    DOMAIN,
+    JULIET,
+    PLAIN,
+    PROCEED,
+    ROMEO,
+    STARTTLS,
+    STARTTLS_REQUIRED,
+    SUCCESS,
+    Client,
+    Conversation,
+    Server,
+    bound,
+    failure,
+    features,
+    mechanisms,
+    plain,
+)
+from xmpproxy import config, ns
+from xmpproxy.tls import ServerTLS, UpstreamTLS
+
+AUTHORITY = Authority()
+GOOD = AUTHORITY.issue(DOMAIN)
+
+
+class Secure(Conversation):
+    """
+    The stage with TLS on both sides.
+
+    @ivar shown: the certificate that the server shows.
+    """
+
+    listen: ClassVar = config.Listen(endpoint="tcp:5222")
+    domain: ClassVar = config.Domain(name=DOMAIN, upstream="tcp:127.0.0.1:15222")
+    shown: Identity = GOOD
+
+    def upstreamTLS(self) -> UpstreamTLS:
+        trust = AUTHORITY.write(Path(self.mktemp()))
+        return UpstreamTLS(DOMAIN, trust, direct=self.domain.upstream_tls == "direct")
+
+    def downstreamTLS(self) -> object:
+        return ServerTLS(GOOD.chain, GOOD.key)
+
+    def clientTLS(self) -> IOpenSSLClientConnectionCreator:
+        trust = ssl.Certificate.loadPEM(AUTHORITY.write(Path(self.mktemp())).read_bytes())
+        options: IOpenSSLClientConnectionCreator = ssl.optionsForClientTLS(
+            DOMAIN, ssl.trustRootFromCertificates([trust])
+        )
+        return options
+
+    def serverTLS(self) -> IOpenSSLServerConnectionCreator:
+        return ServerTLS(self.shown.chain, self.shown.key)
+
+    def asksForTLS(self) -> tuple[Client, Server]:
+        """A client with TLS, and the server it waits for, which the proxy asks for TLS."""
+        client = self.client()
+        client.opens()
+        client.getsHeader(from_=DOMAIN)
+        client.gets(features(STARTTLS_REQUIRED))
+        client.sends(STARTTLS)
+        client.gets(PROCEED)
+        client.startsTLS(self.clientTLS())
+        client.getsHeader(from_=DOMAIN)
+        server = self.server()
+        server.opens(features(STARTTLS, PLAIN))
+        server.gets(STARTTLS)
+        return client, server
+
+
+class Sessions(Secure):
+    """What works without TLS works with it."""
+
+    def test_conversation(self) -> None:
+        """Messages in and out, shown to a sibling."""
+        balcony, chamber = self.logsIn("balcony"), self.logsIn("chamber")
+        balcony.client.sends(f"<message to='{ROMEO}' type='chat'><body>Good night</body></message>")
+        balcony.server.gets(f"<message to='{ROMEO}' type='chat'><body>Good night</body></message>")
+        chamber.client.gets(
+            f"<message from='{ROMEO}' to='{JULIET}/chamber' type='chat' id='*'>"
+            "<body>me@balcony: Good night</body></message>"
+        )
+        chamber.server.sends(f"<message from='{ROMEO}' to='{chamber.jid}'><body>Sleep</body></message>")
+        chamber.client.gets(f"<message from='{ROMEO}' to='{chamber.jid}'><body>Sleep</body></message>")
+        balcony.server.answersPing()
+        balcony.client.gets(f"<message from='{ROMEO}' to='{balcony.jid}'><body>Sleep</body></message>")
+
+    def test_bigStanzas(self) -> None:
+        """More than fits into the network's buffers, both ways, byte for byte."""
+        balcony = self.logsIn("balcony")
+        stanza = f"<message to='{ROMEO}'><body>{250_000 * 'z'}</body></message>"
+        for _ in range(3):
+            balcony.client.sends(stanza)
+            balcony.server.getsBytes(stanza)
+            balcony.server.sends(stanza)
+            balcony.client.getsBytes(stanza)
+
+    def test_clientCloses(self) -> None:
+        """TLS is closed, too."""
+        balcony = self.logsIn("balcony")
+        balcony.client.sends("</stream:stream>")
+        balcony.client.isLeft()
+        self.assertIsInstance(balcony.client.reason, ConnectionDone)
+        balcony.server.getsEnd()
+        balcony.server.closes()
+        balcony.server.losesConnection()
+
+    def test_vanishing(self) -> None:
+        """Connections break."""
+        balcony, chamber = self.logsIn("balcony"), self.logsIn("chamber")
+        balcony.client.vanishes()
+        balcony.server.getsEnd()
+        chamber.server.vanishes()
+        chamber.client.getsError("reset")
+
+    def test_badInput(self) -> None:
+        """The error comes through TLS; others do not notice."""
+        balcony, chamber = self.logsIn("balcony"), self.logsIn("chamber")
+        balcony.client.sends(f"<message><body>{1_000_000 * 'z'}</body></message>")
+        balcony.client.getsError("policy-violation")
+        balcony.server.getsEnd()
+        chamber.client.getsNothing()
+
+    def test_slowClient(self) -> None:
+        """The server is not read faster than the client reads."""
+        balcony = self.logsIn("balcony")
+        balcony.client.stopsReading()
+        stanza = f"<message from='{ROMEO}'><body>{10_000 * 'z'}</body></message>"
+        balcony.server.sends(100 * stanza)
+        self.assertGreater(balcony.server.unsent, 500_000)
+        balcony.client.readsOn()
+        for _ in range(100):
+            balcony.client.getsBytes(stanza)
+
+    def test_shutdown(self) -> None:
+        """Everybody is told, through TLS."""
+        balcony = self.logsIn("balcony")
+        stopped = self.factory.shutdown()
+        self.network.settle()
+        balcony.client.getsError("system-shutdown")
+        balcony.server.getsEnd()
+        self.successResultOf(stopped)
+
+
+class InTheClear(Secure):
+    """What a client may and may not do before TLS."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.juliet = self.client()
+        self.juliet.opens()
+        self.juliet.getsHeader(from_=DOMAIN)
+        self.juliet.gets(features(STARTTLS_REQUIRED))
+
+    def test_authentication(self) -> None:
+        """It is refused, and goes no further; TLS can still be had."""
+        self.juliet.sends(plain())
+        self.juliet.gets(failure("encryption-required"))
+        self.juliet.sends(STARTTLS)
+        self.juliet.gets(PROCEED)
+        self.juliet.startsTLS(self.clientTLS())
+        self.juliet.getsHeader()
+        self.server().getsHeader()
+
+    def test_stanza(self) -> None:
+        """It ends the stream."""
+        self.juliet.sends(f"<message to='{ROMEO}'><body>Who is there?</body></message>")
+        self.juliet.getsError("not-authorized")
+
+    def test_somethingElse(self) -> None:
+        """The same for what is unknown."""
+        self.juliet.sends("<foo xmlns='urn:example:bar'/>")
+        self.juliet.getsError("unsupported-stanza-type")
+
+    def test_stanzaBeforeStartTLS(self) -> None:
+        """The first element decides."""
+        self.juliet.sends("<presence/>" + STARTTLS)
+        self.juliet.getsError("not-authorized")
+
+    def test_silence(self) -> None:
+        """TLS does not begin."""
+        self.network.wait(60)
+        self.juliet.getsError("connection-timeout")
+
+    def test_silenceInTheHandshake(self) -> None:
+        """TLS begins, and does not go on."""
+        self.juliet.sends(STARTTLS)
+        self.juliet.gets(PROCEED)
+        self.network.wait(60)
+        self.network.wait(5)
+        self.juliet.losesConnection()
+
+    def test_noTLS(self) -> None:
+        """What should be a handshake is something else."""
+        self.juliet.sends(STARTTLS)
+        self.juliet.gets(PROCEED)
+        self.juliet.restarts()
+        self.juliet.ignores = True
+        self.juliet.sends(self.juliet.header())
+        self.juliet.losesConnection()
+
+    def test_injection(self) -> None:
+        """
+        A stranger on the network puts a login of his own behind the client's request for TLS. It
+        is never looked at (RFC 6120, section 5.4.3.3, and CVE-2011-0411).
+        """
+        self.juliet.sends(STARTTLS + Client.header() + plain(user="tybalt"))
+        self.juliet.gets(PROCEED)
+        self.juliet.startsTLS(self.clientTLS())
+        self.juliet.getsHeader(from_=DOMAIN)
+        server = self.server()
+        server.opens(features(STARTTLS))
+        server.gets(STARTTLS)
+        server.startsTLS(self.serverTLS())
+        server.opens(features(PLAIN))
+        self.juliet.gets(features(PLAIN))
+        server.getsNothing()
+        self.juliet.sends(plain())
+        server.gets(plain())
+
+    def test_injectionOfHalfAnElement(self) -> None:
+        """The same with the beginning of something that the client would complete."""
+        self.juliet.sends(STARTTLS + "<message to='tybalt@example.com'><body>")
+        self.juliet.gets(PROCEED)
+        self.juliet.startsTLS(self.clientTLS())
+        self.juliet.getsHeader(from_=DOMAIN)
+        self.server().getsHeader()
+
+    def test_claimsInTheClear(self) -> None:
+        """The domain may not change between the stream in the clear and the one over TLS."""
+        self.juliet.sends(STARTTLS)
+        self.juliet.gets(PROCEED)
+        self.juliet.startsTLS(self.clientTLS())
+        self.juliet.getsHeader(from_=DOMAIN)
+        self.server().getsHeader()
+
+
+class ServersTLS(Secure):
+    """TLS with the server cannot be had, or not be trusted: no byte goes to it then."""
+
+    def fails(self, client: Client, *logged: str) -> None:
+        """The client is told that, the operator why."""
+        client.getsError("remote-connection-failed")
+        self.assertLogged(f"no stream to the server of {DOMAIN}", *logged)
+
+    def shows(self, identity: Identity) -> Client:
+        """The server begins TLS with this certificate, and hears nothing more."""
+        self.shown = identity
+        client, server = self.asksForTLS()
+        server.startsTLS(self.serverTLS())
+        server.losesConnection()
+        return client
+
+    def test_good(self) -> None:
+        """The others fail for a reason."""
+        client, server = self.asksForTLS()
+        server.startsTLS(self.serverTLS())
+        server.opens(features(PLAIN))
+        client.gets(features(PLAIN))
+
+    def test_serviceName(self) -> None:
+        """A certificate may name the service (RFC 6120, section 13.7.1.2)."""
+        self.shown = AUTHORITY.issue(srvNames=[f"_xmpp-client.{DOMAIN}"])
+        self.meets()
+
+    def test_anotherName(self) -> None:
+        """The certificate is for somebody else."""
+        self.fails(self.shows(AUTHORITY.issue("mail.example.com")), "mail.example.com", DOMAIN)
+
+    def test_expired(self) -> None:
+        """It was good once."""
+        self.fails(self.shows(AUTHORITY.issue(DOMAIN, fromDay=-9, untilDay=-2)), "expired", "renew")
+
+    def test_tooEarly(self) -> None:
+        """It will be good."""
+        self.fails(self.shows(AUTHORITY.issue(DOMAIN, fromDay=2)), "not valid before", "clocks")
+
+    def test_unknownAuthority(self) -> None:
+        """Anybody can write a certificate."""
+        self.fails(
+            self.shows(Authority("Tybalt & Sons").issue(DOMAIN)), "Tybalt & Sons", "upstream-trust"
+        )
+
+    def test_selfSigned(self) -> None:
+        """Anybody can write a certificate."""
+        self.fails(self.shows(selfSigned(DOMAIN)), "self-signed", "upstream-trust")
+
+    def test_notOffered(self) -> None:
+        """A server without TLS, or a stranger who took the offer away, gets no password."""
+        client = self.client()
+        client.opens()
+        client.getsHeader()
+        client.gets(features(STARTTLS_REQUIRED))
+        client.sends(STARTTLS)
+        client.gets(PROCEED)
+        client.startsTLS(self.clientTLS())
+        client.getsHeader()
+        server = self.server()
+        server.opens(features(PLAIN))
+        server.isLeft()
+        self.fails(client, "offers no STARTTLS", "upstream-tls")
+
+    def test_refused(self) -> None:
+        """The server offers TLS and cannot."""
+        client, server = self.asksForTLS()
+        server.sends(f"<failure xmlns='{ns.TLS}'/></stream:stream>")
+        server.isLeft()
+        self.fails(client, "failure")
+
+    def test_unasked(self) -> None:
+        """The server goes ahead before it is asked."""
+        client = self.client()
+        client.opens()
+        client.getsHeader()
+        client.gets(features(STARTTLS_REQUIRED))
+        client.sends(STARTTLS)
+        client.gets(PROCEED)
+        client.startsTLS(self.clientTLS())
+        client.getsHeader()
+        server = self.server()
+        server.getsHeader()
+        server.sends(server.header() + PROCEED)
+        server.isLeft()
+        self.fails(client, "proceed")
+
+    def test_noTLS(self) -> None:
+        """What should be a handshake is something else."""
+        client, server = self.asksForTLS()
+        server.ignores = True
+        server.sends(PROCEED)
+        server.sends("HTTP/1.1 400 Bad Request\r\n\r\n")
+        server.losesConnection()
+        self.fails(client, "does not speak TLS")
+
+    def test_brokenOff(self) -> None:
+        """The server goes in the middle of the handshake."""
+        client, server = self.asksForTLS()
+        server.ignores = True
+        server.sends(PROCEED)
+        server.vanishes()
+        self.fails(client, "handshake")
+
+    def test_injection(self) -> None:
+        """
+        A stranger on the network puts features of his own behind the server's answer. They are
+        never looked at.
+        """
+        client, server = self.asksForTLS()
+        injected = Server.header() + features(mechanisms("DIGEST-MD5"))
+        server.startsTLS(self.serverTLS(), PROCEED + injected)
+        client.getsNothing()
+        server.opens(features(mechanisms("SCRAM-SHA-1", "PLAIN")))
+        client.gets(features(mechanisms("SCRAM-SHA-1", "PLAIN")))
+
+    def test_injectionOfAnError(self) -> None:
+        """The same with the end of the stream."""
+        client, server = self.asksForTLS()
+        server.startsTLS(self.serverTLS(), PROCEED + "</stream:stream>")
+        server.opens(features(PLAIN))
+        client.gets(features(PLAIN))
+
+    def test_offeredAgain(self) -> None:
+        """Some servers list it even over TLS. Nobody takes it."""
+        client, server = self.asksForTLS()
+        server.startsTLS(self.serverTLS())
+        server.opens(features(STARTTLS, PLAIN))
+        client.gets(features(PLAIN))
+
+
+class Direct(Secure):
+    """TLS from the first byte, on both sides (XEP-0368)."""
+
+    listen: ClassVar = config.Listen(endpoint="tcp:5223", tls="direct")
+    domain: ClassVar = config.Domain(
+        name=DOMAIN, upstream="tcp:127.0.0.1:15223", upstream_tls="direct"
+    )
+    starttls = False  # whether that is what the server has instead
+
+    def directTLS(self) -> IOpenSSLServerConnectionCreator | None:
+        return None if self.starttls else self.serverTLS()
+
+    def test_login(self) -> None:
+        """There is no STARTTLS to ask for."""
+        client = self.client()
+        client.startsTLS(self.clientTLS())
+        client.getsHeader(from_=DOMAIN)
+        server = self.server()
+        server.opens(features(PLAIN))
+        client.gets(features(PLAIN))
+        client.sends(plain())
+        server.gets(plain())
+        server.succeeds()
+        client.gets(SUCCESS)
+        client.opens()
+        client.getsHeader(from_=DOMAIN)
+        server.opens(features(BIND))
+        client.gets(BINDING)
+
+    def test_wrongCertificate(self) -> None:
+        """It is looked at before the first word."""
+        self.shown = selfSigned(DOMAIN)
+        client = self.client()
+        client.startsTLS(self.clientTLS())
+        client.getsHeader(from_=DOMAIN)
+        server = self.server()
+        client.getsError("remote-connection-failed")
+        server.losesConnection()
+        self.assertLogged(DOMAIN, "self-signed")
+
+    def test_noTLS(self) -> None:
+        """The server expects STARTTLS at that port."""
+        self.starttls = True
+        self.patch(Server, "ignores", True)
+        client = self.client()
+        client.startsTLS(self.clientTLS())
+        client.getsHeader(from_=DOMAIN)
+        server = self.server()
+        server.sends(Server.header() + features(STARTTLS))
+        server.losesConnection()
+        client.getsError("remote-connection-failed")
+        self.assertLogged(DOMAIN, "does not speak TLS", "upstream-tls")

@@ -1,0 +1,48 @@
+"""What the documents say is there, and readable."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from docutils.core import publish_doctree
+from twisted.trial.unittest import SynchronousTestCase
+
+from xmpproxy import config
+
+ROOT = Path(__file__).parent.parent
+
+
+def _keys() -> set[str]:
+    """All keys of the configuration, as they are written."""
+    sections = (config.Listen, config.Tls, config.Domain, config.Mirror, config.Limits)
+    return {name.replace("_", "-") for section in sections for name in section.model_fields}
+
+
+class Documents(SynchronousTestCase):
+    """README.rst and docs/."""
+
+    def test_readable(self) -> None:
+        """Every document is valid reStructuredText."""
+        documents = [*ROOT.glob("*.rst"), *ROOT.glob("docs/*.rst")]
+        self.assertGreater(len(documents), 2)
+        for document in documents:
+            settings = {"halt_level": 2, "report_level": 5}
+            publish_doctree(document.read_text(), str(document), settings_overrides=settings)
+
+    def test_everyKeyIsDocumented(self) -> None:
+        """README.rst and the example name every key of the configuration, and no other."""
+        readme = (ROOT / "README.rst").read_text()
+        tables = readme[readme.index("``[[listen]]``") : readme.index("Troubleshooting")]
+        self.assertEqual(set(re.findall(r"^``([a-z-]+)``", tables, re.MULTILINE)), _keys())
+        example = (ROOT / "docs" / "xmpproxy.example.toml").read_text()
+        self.assertEqual(set(re.findall(r"^#?([a-z-]+) = ", example, re.MULTILINE)), _keys())
+
+    def test_rooms(self) -> None:
+        """The architecture's list of rooms has every file of the package."""
+        rooms = (ROOT / "docs" / "architecture.rst").read_text()
+        named = set(re.findall(r"``([a-z]+(?:\.py|/))``", rooms))
+        package = ROOT / "xmpproxy"
+        files = {path.name for path in package.glob("[a-z]*.py")}
+        folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+        self.assertEqual((files | folders) - named, set())
