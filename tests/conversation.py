@@ -1,5 +1,5 @@
 """
-The stage for scripted conversations: the whole proxy, between clients and servers that a test plays.
+The stage for scripted conversations: the whole proxy, between peers that a test plays.
 
 A test reads from top to bottom: who sends what, who gets what. XML is compared as XML: attributes
 in whatever order, `*` for any value. At the end of each test nobody may have got anything that the
@@ -27,12 +27,12 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import LogEvent, eventAsJSON, eventAsText, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, eventAsJSON, eventAsText, globalLogPublisher
 from twisted.protocols import tls as twistedTLS
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.words.xish.domish import Element
-from zope.interface import implementer
+from zope.interface import implementer, provider
 
 from tests.memorynetwork import Network
 from tests.rawstream import StreamReader
@@ -114,7 +114,7 @@ class Peer(Protocol):
     gone = False
     reason: BaseException | None = None
 
-    def __init__(self, network: Network, secrets: set[str]) -> None:
+    def __init__(self, network: Network, secrets: set[bytes]) -> None:
         self.raw = b""
         self._network = network
         self._secrets = secrets
@@ -166,7 +166,8 @@ class Peer(Protocol):
     def unsent(self) -> int:
         """How many bytes the other side has not taken yet."""
         connection = self._connection
-        return len(connection.dataBuffer) - connection.offset + connection._tempDataLen
+        unsent: int = len(connection.dataBuffer) - connection.offset + connection._tempDataLen
+        return unsent
 
     @property
     def _connection(self) -> Any:
@@ -214,7 +215,9 @@ class Peer(Protocol):
     def getsError(self, condition: str) -> None:
         """The next is a stream error, whatever its text, and the end of stream and connection."""
         kind, element, _ = self._next(condition)
-        conditions = [] if element is None else [(each.uri, each.name) for each in element.elements()]
+        conditions = (
+            [] if element is None else [(each.uri, each.name) for each in element.elements()]
+        )
         if (
             element is None
             or (element.uri, element.name) != (ns.STREAMS, "error")
@@ -399,7 +402,9 @@ class Conversation(SynchronousTestCase):
     """
 
     listen: ClassVar = config.Listen(endpoint="tcp:5222:interface=127.0.0.1", tls="none")
-    domain: ClassVar = config.Domain(name=DOMAIN, upstream="tcp:127.0.0.1:15222", upstream_tls="none")
+    domain: ClassVar = config.Domain(
+        name=DOMAIN, upstream="tcp:127.0.0.1:15222", upstream_tls="none"
+    )
     mirror: ClassVar = config.Mirror()
     limits: ClassVar = config.Limits()
     chain: ClassVar[Chain] = CHAIN
@@ -408,8 +413,8 @@ class Conversation(SynchronousTestCase):
         self.network = Network()
         self.patch(twistedTLS, "_get_default_clock", lambda: self.network)
         self.events: list[LogEvent] = []
-        globalLogPublisher.addObserver(self.events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, self.events.append)
+        globalLogPublisher.addObserver(self._observe)
+        self.addCleanup(globalLogPublisher.removeObserver, self._observe)
         self.accounts = Accounts(Ids())
         self.host = _Host(self.network, self._accept)
         self.upstreams = Upstreams(
@@ -446,9 +451,7 @@ class Conversation(SynchronousTestCase):
 
     def listener(self, listen: config.Listen) -> DownstreamFactory:
         """Make another listener."""
-        session = partial(
-            Session, chain=self.chain, accounts=self.accounts, mirror=self.mirror
-        )
+        session = partial(Session, chain=self.chain, accounts=self.accounts, mirror=self.mirror)
 
         def login(downstream: Downstream, domain: str) -> Login:
             return Login(downstream, self.upstreams, session)
@@ -528,7 +531,12 @@ class Conversation(SynchronousTestCase):
         return client, server
 
     def logsIn(
-        self, resource: str, user: str = "juliet", *, carbons: bool = False, priority: int | None = 0
+        self,
+        resource: str,
+        user: str = "juliet",
+        *,
+        carbons: bool = False,
+        priority: int | None = 0,
     ) -> Window:
         """
         A client logs in, and becomes available.
@@ -556,6 +564,10 @@ class Conversation(SynchronousTestCase):
         return window
 
     # The log
+
+    @provider(ILogObserver)
+    def _observe(self, event: LogEvent) -> None:
+        self.events.append(event)
 
     @property
     def log(self) -> list[str]:
@@ -617,10 +629,8 @@ def _header(attributes: dict[str, str]) -> str:
 def _parsed(xml: str) -> Element:
     found: list[Element] = []
     reader = StreamReader(lambda header: None, lambda element, raw: found.append(element), _ignore)
-    reader.feed(
-        f"<stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAMS}'>{xml}</stream:stream>"
-        .encode()
-    )
+    head = f"<stream:stream xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAMS}'>"
+    reader.feed(f"{head}{xml}</stream:stream>".encode())
     (element,) = found
     return element
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tests.conversation import (
-    BIND,
     BINDING,
     DISCO,
     DOMAIN,
@@ -82,7 +81,10 @@ class Binding(Conversation):
 
     def test_behindTheRequest(self) -> None:
         """What the client sends without waiting for the answer goes to the server behind it."""
-        presence, roster = "<presence/>", "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>"
+        presence, roster = (
+            "<presence/>",
+            "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>",
+        )
         self.juliet.sends(request() + presence + roster)
         self.capulets.getsBytes(request())
         self.capulets.getsNothing()

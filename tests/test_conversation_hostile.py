@@ -12,10 +12,9 @@ from tests.conversation import (
     Conversation,
     Window,
     features,
-    mechanisms,
     plain,
 )
-from xmpproxy import config, ns
+from xmpproxy import ns
 
 
 class BadHeader(Conversation):
@@ -415,7 +414,7 @@ class BadServer(Conversation):
         self.balcony.client.getsBytes(answer)
 
     def test_deepStanza(self) -> None:
-        """Servers pass on 2,000 levels, at the least. A stranger must not end a session with them."""
+        """Servers pass on 2,000 levels at least. A stranger must not end a session so."""
         self.dropped(
             f"<message from='{ROMEO}'>{1_000 * '<a>'}{1_000 * '</a>'}</message>", "message", "deep"
         )

@@ -8,17 +8,11 @@ from twisted.logger import Logger, LogLevel
 from twisted.trial.unittest import FailTest
 
 from tests.conversation import (
-    BIND,
-    BINDING,
-    DOMAIN,
-    JULIET,
     PASSWORD,
-    PING,
     PLAIN,
     ROMEO,
     Conversation,
     failure,
-    features,
     mechanisms,
     plain,
 )
@@ -58,7 +52,9 @@ class SlowClient(Conversation):
 
     def test_serverWaits(self) -> None:
         """What is for the client stays with the server; nothing is lost, and all is in order."""
-        stanzas = [f"<presence from='{ROMEO}/{number}'>{KILOBYTES}</presence>" for number in range(100)]
+        stanzas = [
+            f"<presence from='{ROMEO}/{number}'>{KILOBYTES}</presence>" for number in range(100)
+        ]
         self.balcony.server.sends("".join(stanzas))
         self.assertGreater(self.balcony.server.unsent, 500_000)
         self.balcony.client.readsOn()

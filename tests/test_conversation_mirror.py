@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from tests.conversation import (
-    DISCO,
     DOMAIN,
     ENABLE,
     JULIET,
@@ -244,7 +243,10 @@ class Incoming(Conversation):
 
     def test_presenceAndQueriesAreNotCopied(self) -> None:
         """They belong to their session."""
-        for stanza in (f"<presence from='{ORCHARD}'/>", f"<iq type='get' id='v' from='{ORCHARD}'/>"):
+        for stanza in (
+            f"<presence from='{ORCHARD}'/>",
+            f"<iq type='get' id='v' from='{ORCHARD}'/>",
+        ):
             self.balcony.server.sends(stanza)
             self.balcony.client.getsBytes(stanza)
 
@@ -272,7 +274,7 @@ class Incoming(Conversation):
             self.chamber.client.getsNothing()
 
     def test_errorForACopy(self) -> None:
-        """Whoever wrote the message does not know the sibling, and need not hear of its troubles."""
+        """Whoever wrote the message does not know the sibling, nor need hear of its troubles."""
         self.balcony.server.sends(message(body("She speaks"), ORCHARD, self.balcony.jid, id="m1"))
         self.balcony.client.gets(message(body("She speaks"), ORCHARD, self.balcony.jid, id="m1"))
         self.chamber.server.answersPing()
@@ -662,7 +664,10 @@ class ServersCarbons(Conversation):
         wantsCarbons(self.chamber)
         heard = message(body("She speaks"), ORCHARD, self.balcony.jid)
         said = message(body("Good night"), self.balcony.jid, ORCHARD)
-        for each in (carbon("received", heard, self.chamber.jid), carbon("sent", said, self.chamber.jid)):
+        for each in (
+            carbon("received", heard, self.chamber.jid),
+            carbon("sent", said, self.chamber.jid),
+        ):
             self.chamber.server.sends(each)
             self.chamber.client.getsBytes(each)
 

@@ -101,7 +101,7 @@ class Relay(Conversation):
         server.gets(plain())
 
     def test_wrongPasswords(self) -> None:
-        """Three in a row, then the right one, on one stream; the server's text reaches the client."""
+        """Three in a row, then the right one, on one stream; the client gets the server's text."""
         client, server = self.meets()
         for guess in ("Montague", "Capulet", "Rosaline"):
             client.sends(plain(guess))
@@ -175,7 +175,7 @@ class AfterAuthentication(Conversation):
             offered="<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='n' ver='v'/>"
             "<sm xmlns='urn:xmpp:sm:3'/><sm xmlns='urn:xmpp:sm:2'/><csi xmlns='urn:xmpp:csi:0'/>"
             "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>"
-            "<ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/>"
+            "<sub xmlns='urn:xmpp:features:pre-approval'/><ver xmlns='urn:xmpp:features:rosterver'/>"
             "<unbind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><x xmlns='urn:example:unknown'/>"
         )
         client.gets(
@@ -203,7 +203,9 @@ class Registration(Conversation):
         request = "<iq type='get' id='r'><query xmlns='jabber:iq:register'/></iq>"
         client.sends(request)
         server.gets(request)
-        answer = "<iq type='result' id='r'><query xmlns='jabber:iq:register'><username/></query></iq>"
+        answer = (
+            "<iq type='result' id='r'><query xmlns='jabber:iq:register'><username/></query></iq>"
+        )
         server.sends(answer)
         client.gets(answer)
 
@@ -316,7 +318,7 @@ class Terminate(Conversation):
         self.capulets.gets(f"<response xmlns='{ns.SASL}'>*</response>")
 
     def test_wrongPasswords(self) -> None:
-        """Three in a row, then the right one, on one stream; the server's text reaches the client."""
+        """Three in a row, then the right one, on one stream; the client gets the server's text."""
         for guess in ("Montague", "Capulet", "Rosaline"):
             self.juliet.sends(plain(guess))
             Scram().challenges(self.capulets)

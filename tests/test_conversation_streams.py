@@ -9,10 +9,8 @@ from tests.conversation import (
     DOMAIN,
     ENABLE,
     JULIET,
-    PING,
     PLAIN,
     ROMEO,
-    STARTTLS,
     SUCCESS,
     Conversation,
     bound,
@@ -451,8 +449,12 @@ class ServerLeaves(Conversation):
         balcony, chamber = self.logsIn("balcony"), self.logsIn("chamber")
         balcony.server.vanishes()
         balcony.client.getsError("reset")
-        chamber.server.sends(f"<message from='{ROMEO}'><body>I take thee at thy word</body></message>")
-        chamber.client.gets(f"<message from='{ROMEO}'><body>I take thee at thy word</body></message>")
+        chamber.server.sends(
+            f"<message from='{ROMEO}'><body>I take thee at thy word</body></message>"
+        )
+        chamber.client.gets(
+            f"<message from='{ROMEO}'><body>I take thee at thy word</body></message>"
+        )
 
 
 class Shutdown(Conversation):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from OpenSSL import SSL
 from twisted.internet import ssl
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -28,7 +27,6 @@ from tests.conversation import (
     Client,
     Conversation,
     Server,
-    bound,
     failure,
     features,
     mechanisms,
@@ -97,10 +95,16 @@ class Sessions(Secure):
             f"<message from='{ROMEO}' to='{JULIET}/chamber' type='chat' id='*'>"
             "<body>me@balcony: Good night</body></message>"
         )
-        chamber.server.sends(f"<message from='{ROMEO}' to='{chamber.jid}'><body>Sleep</body></message>")
-        chamber.client.gets(f"<message from='{ROMEO}' to='{chamber.jid}'><body>Sleep</body></message>")
+        chamber.server.sends(
+            f"<message from='{ROMEO}' to='{chamber.jid}'><body>Sleep</body></message>"
+        )
+        chamber.client.gets(
+            f"<message from='{ROMEO}' to='{chamber.jid}'><body>Sleep</body></message>"
+        )
         balcony.server.answersPing()
-        balcony.client.gets(f"<message from='{ROMEO}' to='{balcony.jid}'><body>Sleep</body></message>")
+        balcony.client.gets(
+            f"<message from='{ROMEO}' to='{balcony.jid}'><body>Sleep</body></message>"
+        )
 
     def test_bigStanzas(self) -> None:
         """More than fits into the network's buffers, both ways, byte for byte."""

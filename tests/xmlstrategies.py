@@ -121,7 +121,7 @@ _DECLARATIONS = (
 )
 #: Prefixes a header declares, and those a stanza uses without regard to that.
 _PREFIXES = ("p", "q", "stream", "é")
-_NAMESPACES = (ns.CLIENT, ns.STREAMS, "urn:a", "urn:b", "http://example.org/&?c='d", "ü")
+_NAMESPACES = (ns.CLIENT, ns.STREAMS, "urn:a", "urn:b", "http://example.org/?a=b&c", "ü")
 
 
 @st.composite

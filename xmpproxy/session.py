@@ -289,7 +289,7 @@ class Session(XMPPHandlerCollection):
 
     def _gather(self, data: bytes) -> None:
         if self._outcome is None:
-            if not self._toClient and self.account is not None:
+            if self.account is not None and (self._slow or not self._toClient):
                 self.account.mark(self)
             self._toClient.append(data)
             self._queued += len(data)

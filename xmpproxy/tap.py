@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, TextIO
 
@@ -55,7 +55,9 @@ class Options(usage.Options):
         """
         Read and check the configuration.
 
-        @raise usage.UsageError: with every problem it has, a line each.
+        @raise usage.UsageError: the flags do not go together.
+        @raise SystemExit: with every problem that the configuration has, a line each. Not a usage
+            error, for which twistd would print all flags before what matters.
         """
         flags = {flag: self[flag] for flag in FLAGS if self[flag] is not None}
         if self["config"] is None and not flags:
@@ -66,7 +68,7 @@ class Options(usage.Options):
         try:
             self.config = fromFlags(flags) if flags else load(self["config"])
         except ConfigError as error:
-            raise usage.UsageError(f"the configuration cannot be used:\n{error}") from error
+            raise SystemExit(str(error)) from error
 
 
 def makeService(options: Options) -> IService:
@@ -79,17 +81,17 @@ def serviceOf(config: Config) -> IService:
     from twisted.internet import reactor
 
     _endWithZero(reactor)
-    return ProxyService(config, reactor, buildListeners(config, reactor), _stderr())
+    upstreams = buildUpstreams(config, reactor)
+    listeners = buildListeners(config, reactor, upstreams)
+    service = ProxyService(config, reactor, listeners, _stderr())
+    for each in upstreams.values():
+        each.setServiceParent(service)
+    return service
 
 
-def buildListeners(config: Config, reactor: Any) -> Sequence[Listener]:
-    """
-    What serves the clients: one for each of C{config.listen}, in that order.
-
-    @return: as in C{(listen, serverFromString(reactor, listen.endpoint), factory)}.
-    """
-    accounts = Accounts(Ids())
-    upstreams = {
+def buildUpstreams(config: Config, reactor: Any) -> Mapping[str, Upstreams]:
+    """What connects to the servers, by domain."""
+    return {
         domain.name: Upstreams(
             domain,
             clientEndpoint(reactor, domain),
@@ -99,6 +101,13 @@ def buildListeners(config: Config, reactor: Any) -> Sequence[Listener]:
         )
         for domain in config.domain
     }
+
+
+def buildListeners(
+    config: Config, reactor: Any, upstreams: Mapping[str, Upstreams]
+) -> Sequence[Listener]:
+    """What serves the clients: one for each of C{config.listen}, in that order."""
+    accounts = Accounts(Ids())
 
     def login(downstream: Downstream, domain: str) -> Login:
         return Login(downstream, upstreams[domain], bound)

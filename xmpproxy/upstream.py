@@ -12,6 +12,7 @@ from typing import Protocol
 from xml.sax.saxutils import quoteattr
 
 from OpenSSL import SSL
+from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHandshakeListener, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
@@ -215,9 +216,10 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
         self.xmlstream.disconnect()
 
 
-class Upstreams:
+class Upstreams(Service):
     """
-    Opens streams to the server of one domain.
+    Opens streams to the server of one domain. As a service it has stopped once all are closed;
+    who owns them closes them.
 
     @ivar domain: the domain and what is configured for it.
     @ivar streams: those that are open.
@@ -237,6 +239,13 @@ class Upstreams:
         self._tlsOptions = tlsOptions
         self._limits = limits
         self._clock = clock
+
+    def stopService(self) -> Deferred[None]:
+        """
+        @return: fires when all streams are closed.
+        """
+        super().stopService()
+        return self.streams.whenNone()
 
     async def open(self) -> tuple[Upstream, Stanza]:
         """
