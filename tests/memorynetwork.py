@@ -22,6 +22,8 @@ log = Logger()
 
 #: Bytes that lie between two peers before the network takes no more.
 CAPACITY = 65536
+#: The most that a peer gets at a time, in bytes.
+PORTION = 65536
 
 
 class _Socket:
@@ -59,6 +61,7 @@ class _Socket:
                 raise ConnectionResetError(errno.ECONNRESET, "reset by peer")
             if not self.ended:
                 raise BlockingIOError(errno.EWOULDBLOCK, "nothing there")
+        size = min(size, PORTION)
         data = bytes(self.inbox[:size])
         del self.inbox[:size]
         return data

@@ -292,6 +292,16 @@ class Incoming(Conversation):
         nurse.server.sends(said)
         nurse.client.getsBytes(said)
 
+    def test_prefixes(self) -> None:
+        """A server may write namespaces as it likes: it is a message, and is shown to all."""
+        self.balcony.server.sends(
+            f"<ns0:message xmlns:ns0='{ns.CLIENT}' xmlns:r='{ns.RECEIPTS}' from='{ORCHARD}' "
+            "type='chat' id='m1'><ns0:body>She speaks</ns0:body><r:request/></ns0:message>"
+        )
+        self.balcony.client.gets(message(body("She speaks") + RECEIPT, ORCHARD, id="m1"))
+        self.chamber.server.answersPing()
+        self.chamber.client.gets(message(body("She speaks"), ORCHARD, self.chamber.jid, id="m1"))
+
     def test_forgedCarbon(self) -> None:
         """Nobody sees it, neither as a carbon nor as what is in it."""
         forged = carbon("received", message(body("Trust me"), ORCHARD, JULIET), JULIET, ORCHARD)

@@ -175,7 +175,8 @@ class AfterAuthentication(Conversation):
             offered="<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='n' ver='v'/>"
             "<sm xmlns='urn:xmpp:sm:3'/><sm xmlns='urn:xmpp:sm:2'/><csi xmlns='urn:xmpp:csi:0'/>"
             "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>"
-            "<sub xmlns='urn:xmpp:features:pre-approval'/><ver xmlns='urn:xmpp:features:rosterver'/>"
+            "<sub xmlns='urn:xmpp:features:pre-approval'/>"
+            "<ver xmlns='urn:xmpp:features:rosterver'/>"
             "<unbind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/><x xmlns='urn:example:unknown'/>"
         )
         client.gets(

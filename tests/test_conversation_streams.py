@@ -125,6 +125,68 @@ class Negotiation(Conversation):
         server.losesConnection()
 
 
+class Prefixes(Conversation):
+    """Peers may write namespaces in many ways (RFC 6120, section 4.8)."""
+
+    def test_prefixOfTheClientsHeader(self) -> None:
+        """What only the client's header declares is declared in the stanza, for the server."""
+        client, server = self.meets()
+        client.sends(plain())
+        server.gets(plain())
+        server.succeeds()
+        client.gets(SUCCESS)
+        client.opens(**{"xmlns:x": "urn:example"})
+        client.getsHeader()
+        server.opens(features(BIND))
+        client.gets(BINDING)
+        client.sends(f"<iq type='set' id='b'>{BIND}</iq>")
+        server.gets(f"<iq type='set' id='b'>{BIND}</iq>")
+        server.sends(bound(f"{JULIET}/balcony", "b"))
+        server.answersDisco()
+        client.gets(bound(f"{JULIET}/balcony", "b"))
+        client.sends("<message><x:y x:z='1'/></message><presence/>")
+        server.gets("<message xmlns:x='urn:example'><x:y x:z='1'/></message>")
+        server.getsBytes("<presence/>")
+
+    def test_serverThatPrefixesEverything(self) -> None:
+        """Its default namespace is that of streams; what it sends means the same to the client."""
+        header = f"<stream xmlns='{ns.STREAMS}' from='{DOMAIN}' id='s1' version='1.0'>"
+        client = self.client()
+        client.opens()
+        client.getsHeader()
+        server = self.server()
+        server.getsHeader()
+        server.sends(
+            f"{header}<features><s:mechanisms xmlns:s='{ns.SASL}'>"
+            "<s:mechanism>PLAIN</s:mechanism></s:mechanisms></features>"
+        )
+        client.gets(features(PLAIN))
+        client.sends(plain())
+        server.gets(plain())
+        server.restarts()
+        server.sends(f"<s:success xmlns:s='{ns.SASL}'/>")
+        client.gets(SUCCESS)
+        client.opens()
+        client.getsHeader()
+        server.getsHeader()
+        server.sends(f"{header}<features><b:bind xmlns:b='{ns.BIND}'/></features>")
+        client.gets(BINDING)
+        client.sends(f"<iq type='set' id='b'>{BIND}</iq>")
+        server.gets(f"<iq type='set' id='b'>{BIND}</iq>")
+        result = bound(f"{JULIET}/balcony", "b").replace("<iq", f"<iq xmlns='{ns.CLIENT}'")
+        server.sends(result)
+        server.gets(DISCO)
+        self.network.wait(3)
+        client.getsBytes(result)
+        message = (
+            f"<ns0:message xmlns:ns0='{ns.CLIENT}' from='{ROMEO}' type='chat'>"
+            "<ns0:body>O, speak again</ns0:body></ns0:message>"
+        )
+        server.sends(f"{message}<message/>{message}")  # the one between is of another namespace
+        client.gets(message)
+        client.gets(message)
+
+
 class Silence(Conversation):
     """A client does not log in."""
 
@@ -307,7 +369,7 @@ class ServerLeaves(Conversation):
         client.opens()
         client.getsHeader()
         client.getsError("remote-connection-failed")
-        self.assertLogged(DOMAIN, "tcp:127.0.0.1:15222", "refused")
+        self.assertLogged(DOMAIN, "tcp:127.0.0.1:15222", "refused", "start the server")
 
     def test_noServerOfXMPP(self) -> None:
         """Something else answers at that port."""
@@ -319,7 +381,7 @@ class ServerLeaves(Conversation):
         server.sends("HTTP/1.1 400 Bad Request\r\n\r\n")
         client.getsError("remote-connection-failed")
         server.getsError("not-well-formed")
-        self.assertLogged(DOMAIN, "not-well-formed")
+        self.assertLogged(DOMAIN, "not-well-formed", "correct upstream")
 
     def test_anotherProtocolInXML(self) -> None:
         """What answers is no stream."""
@@ -331,7 +393,7 @@ class ServerLeaves(Conversation):
         server.sends("<html>")
         client.getsError("remote-connection-failed")
         server.isLeft()
-        self.assertLogged(DOMAIN, "no XMPP server")
+        self.assertLogged(DOMAIN, "no XMPP server", "correct upstream")
 
     def test_oldServer(self) -> None:
         """A server from before XMPP 1.0 sends no features."""
@@ -340,10 +402,31 @@ class ServerLeaves(Conversation):
         client.getsHeader()
         server = self.server()
         server.getsHeader()
-        server.sends(server.header(version=""))
+        server.sends(server.header(version="") + features(PLAIN))
         client.getsError("remote-connection-failed")
         server.isLeft()
         self.assertLogged(DOMAIN, "XMPP 1.0")
+
+    def test_stanzaBeforeFeatures(self) -> None:
+        """Nothing can come before features, and what follows does not mend it."""
+        client = self.client()
+        client.opens()
+        client.getsHeader()
+        server = self.server()
+        server.getsHeader()
+        server.sends(f"{server.header()}<message/>{features(PLAIN)}{features(PLAIN)}")
+        client.getsError("remote-connection-failed")
+        server.isLeft()
+
+    def test_featuresTwice(self) -> None:
+        """The first ones count."""
+        client = self.client()
+        client.opens()
+        client.getsHeader()
+        server = self.server()
+        server.getsHeader()
+        server.sends(f"{server.header()}{features(PLAIN)}{features()}")
+        client.gets(features(PLAIN))
 
     def test_closesBeforeFeatures(self) -> None:
         """Without a reason."""

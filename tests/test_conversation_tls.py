@@ -12,6 +12,7 @@ from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
 )
 
+from tests import memorynetwork
 from tests.certificates import Authority, Identity, selfSigned
 from tests.conversation import (
     BIND,
@@ -105,6 +106,11 @@ class Sessions(Secure):
         balcony.client.gets(
             f"<message from='{ROMEO}' to='{balcony.jid}'><body>Sleep</body></message>"
         )
+
+    def test_byteByByte(self) -> None:
+        """The same when the network delivers it in the smallest of pieces."""
+        self.patch(memorynetwork, "PORTION", 1)
+        self.test_conversation()
 
     def test_bigStanzas(self) -> None:
         """More than fits into the network's buffers, both ways, byte for byte."""

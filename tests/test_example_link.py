@@ -87,7 +87,8 @@ class AwayTests(Conversation):
         """A sibling has a link of its own."""
         chamber = self.logsIn("chamber")
         self.says(AWAY)
-        said = f"<message from='{ROMEO}' to='{self.balcony.jid}' type='chat'><body>Ho!</body></message>"
+        head = f"<message from='{ROMEO}' to='{self.balcony.jid}' type='chat'>"
+        said = f"{head}<body>Art thou gone so?</body></message>"
         self.hears(said)
         chamber.server.answersPing()
         chamber.client.gets(said.replace("balcony", "chamber"))

@@ -207,6 +207,7 @@ class World:
         self.sessions: list[Session] = []  # all that ever were
         self.messages: list[Message] = []  # in the order in which the server routed them
         self.typed: list[tuple[Look, set[Session]]] = []
+        self.others: list[Look] = []  # what was sent and is no message
         self.epochs: dict[tuple[Look, str, Kind], Epoch] = {}
         self.arriving: Message | None = None
         self.count = 0
@@ -366,6 +367,7 @@ class World:
         """Lines that were written once only."""
         written = Counter(message.look for message in self.messages)
         written.update(line for line, _ in self.typed)
+        written.update(self.others)
         return {line for line, times in written.items() if times == 1}
 
     def bounds(self, session: Session) -> dict[Look, tuple[int, int]]:
@@ -394,14 +396,15 @@ class World:
     def check(self) -> None:
         """The promises of L{xmpproxy.mirror}, once nothing is under way any more."""
         unique = self.unique()
+        noLines = {*self.others, *(each.look for each in self.messages if not each.kind.copied)}
         for session in self.sessions:
             self.checkCounts(session)
             self.checkBytes(session, unique)
-            self.checkOwnOrder(session, unique)
+            self.checkOwnOrder(session, unique, noLines)
             if session.connected:
                 self.checkEmpty(session)
         for one, other in combinations([s for s in self.sessions if not s.seat.served], 2):
-            shared = (unique & {*one.lines} & {*other.lines}) - one.late - other.late
+            shared = (unique - noLines) & {*one.lines} & {*other.lines} - one.late - other.late
             first, second = (
                 [line for line in window.lines if line in shared] for window in (one, other)
             )
@@ -429,23 +432,20 @@ class World:
             if data not in session.forks and ns.CARBONS.encode() not in data:
                 assert ns.RECEIPTS.encode() not in data, data
 
-    def checkOwnOrder(self, session: Session, unique: set[Look]) -> None:
+    def checkOwnOrder(self, session: Session, unique: set[Look], noLines: set[Look]) -> None:
         """
-        Nothing overtakes what came before it on the same stream. Where all that the server sent
-        went to the same sessions, or to ever fewer, windows show it in the server's order.
+        What is no line keeps its place in what came on the same stream. Lines are in the order in
+        which the server sent them if they went to the same sessions, or to ever fewer.
         """
         place = {line: at for at, line in enumerate(session.lines) if line not in session.late}
-        before: list[Look] = []
-        for line in session.arrived:
-            if line[0].startswith("other") and line in place:
-                for earlier in before:
-                    assert place[earlier] < place[line], f"{line} before {earlier} at {session}"
-            elif line in unique and line in place:
-                before.append(line)
+        came = [line for line in session.arrived if line in place and line in unique]
+        for one, other in combinations(came, 2):
+            if one in noLines or other in noLines:
+                assert place[one] < place[other], f"{other} before {one} at {session}"
         messages = [each for each in self.messages if each.look in unique and each.look in place]
-        for one, other in combinations(messages, 2):
-            if one.kind.copied and other.routed <= one.routed:
-                assert place[one.look] < place[other.look], f"{other} before {one} at {session}"
+        for first, second in combinations(messages, 2):
+            if first.kind.copied and second.routed <= first.routed:
+                assert place[first.look] < place[second.look], f"{second} first at {session}"
 
     def checkEmpty(self, session: Session) -> None:
         """Nothing waits, nothing is owed."""
@@ -463,7 +463,10 @@ def fork(message: Message, to: str, random: Random) -> bytes:
     attributes = [("from", sender), ("to", to), ("type", kind.type), ("id", id or None)]
     random.shuffle(attributes)
     name = "body" if kind.bodied else "thread"
-    children = [f"<{name}>{text}</{name}>", kind.payload.format(*random.sample(("a='1'", "b='2'"), 2))]
+    children = [
+        f"<{name}>{text}</{name}>",
+        kind.payload.format(*random.sample(("a='1'", "b='2'"), 2)),
+    ]
     if random.random() < 0.3:
         delay = f"<delay xmlns='{ns.DELAY}' stamp='2026-01-01T00:00:0{random.randrange(10)}Z'/>"
         children.insert(random.choice((0, 2)), delay)
@@ -612,7 +615,9 @@ class Other:
 
     def happen(self, world: World) -> None:
         for session in pick((s for s in world.sessions if s.bound), self.session):
-            data = f"<presence><status>{world.fresh('other')}</status></presence>"
+            text = world.fresh("other")
+            world.others.append((text, "", ""))
+            data = f"<presence><status>{text}</status></presence>"
             session.down.append(partial(world.other, session, data.encode()))
 
 

@@ -16,11 +16,11 @@ DEBIAN = ("prosody", "ejabberd", "jabberd2")
 
 
 def _streamError(element: Element) -> bool:
-    return element.name == "error"
+    return bool(element.name == "error")
 
 
 def _condition(error: Element) -> str:
-    return next(error.elements()).name
+    return str(next(error.elements()).name)
 
 
 @onServers(*DEBIAN, "pyjabber")

@@ -9,8 +9,9 @@ to one, some or all sessions, at once or late. The rule:
 - Else it is new. It is delivered, and every sibling gets a credit, with a slot in its output.
 - When the server has handled everything up to there (see L{xmpproxy.barrier}), no fork can come
   any more: the credit is void, and a copy fills the slot if one is due.
-- What is behind an open slot waits. So all sessions of an account see one order: the order in
-  which this class was told of the messages.
+- Lines behind an open slot wait. So all sessions of an account see one order of lines: the order
+  in which this class was told of the messages.
+- Nothing else waits for slots: what comes while they are open came before what they are kept for.
 
 Everything here is pure: events in, bytes out through the callables of a L{Seat}.
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 from xml.sax.saxutils import escape
 
 from twisted.words.xish import domish
@@ -167,8 +169,8 @@ class Outbox:
         self._slots: deque[Slot] = deque()
         self.waiting = 0
 
-    def put(self, data: bytes) -> None:
-        """Send, behind everything that waits."""
+    def append(self, data: bytes) -> None:
+        """Send a line, behind all others."""
         if self._slots:
             self._slots.append(Slot(data))
             self.waiting += len(data)
@@ -176,8 +178,19 @@ class Outbox:
             self._write(data)
 
     def reserve(self, slot: Slot) -> None:
-        """Keep a place."""
+        """Keep the place of a line, behind all others."""
         self._slots.append(slot)
+
+    def put(self, data: bytes) -> None:
+        """Send what is no line: behind what has come, before what has yet to come."""
+        slots = self._slots
+        if slots:
+            toCome = sum(1 for _ in takewhile(lambda slot: slot.data is None, reversed(slots)))
+            if toCome < len(slots):
+                slots.insert(len(slots) - toCome, Slot(data))
+                self.waiting += len(data)
+                return
+        self._write(data)
 
     def fill(self, slot: Slot, data: bytes) -> None:
         """Put C{data} into an open slot, C{b""} for nothing, and send what need not wait now."""
@@ -245,7 +258,7 @@ class Seat:
         """Send a copy, behind everything that waits, if one is due."""
         copy = self._copy(line, self.due(line))
         if copy:
-            self.outbox.put(copy)
+            self.outbox.append(copy)
 
     def _copy(self, line: Line, due: Due) -> bytes:
         copy = line.copyFor(self, due)
@@ -349,7 +362,7 @@ class Mirror:
         key = _key(message, seat.jid)
         if seat.redeem(key, message):
             return _FORK
-        seat.outbox.put(message.data)
+        seat.outbox.append(message.data)
         line = Line(message, Direction.RECEIVED, message.attributes.get("from", seat.account))
         for sibling in self.seats:
             if sibling is not seat:

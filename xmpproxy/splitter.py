@@ -28,6 +28,7 @@ from xml.sax.saxutils import quoteattr
 from twisted.words.protocols.jabber.error import StreamError
 
 from xmpproxy import ns
+from xmpproxy.expat import promptly
 from xmpproxy.stanza import START_TAG, Stanza
 
 _INVALID_TOKEN = errors.codes[errors.XML_ERROR_INVALID_TOKEN]
@@ -117,10 +118,8 @@ class Splitter:
         self._fault: str | None = None
 
         parser = self._parser = ParserCreate("UTF-8")
-        if hasattr(parser, "SetReparseDeferralEnabled"):
-            # Deferral would hold back a stanza whose start tag straddles two reads until more
-            # bytes come, which may be never. What it protects from, _scan does.
-            parser.SetReparseDeferralEnabled(False)
+        # What expat's own deferral would protect from, _scan does.
+        self._parse = promptly(parser)
         parser.StartElementHandler = self._startElement
         parser.EndElementHandler = self._endElement
         parser.XmlDeclHandler = self._xmlDeclaration
@@ -147,7 +146,7 @@ class Splitter:
         self._kept += data
         done = self._done
         try:
-            self._parser.Parse(data)
+            self._parse(data)
             self._forget()
         except ExpatError as e:
             if not self.ended:

@@ -27,7 +27,6 @@ from xmpproxy.splitter import Splitter, StreamHeader
 from xmpproxy.stanza import Stanza
 from xmpproxy.xmlstream import OpenStreams, StanzaStream
 
-
 #: The largest stanza that a server may send, in bytes.
 STANZA_BYTES = 16 * 1024 * 1024
 
@@ -135,7 +134,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
 
     def streamStarted(self, header: StreamHeader) -> None:
         if (header.namespace, header.name) != (ns.STREAMS, "stream"):
-            self._fail("what answers is no XMPP server")
+            self._fail("what answers is no XMPP server; correct upstream")
         elif not header.attributes.get("version", "").startswith("1."):
             self._fail("the server speaks no XMPP 1.0")
 
@@ -145,7 +144,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
         for stanza in stanzas:
             if stanza.namespace == ns.STREAMS and stanza.fault is None:
                 self._pass(ordinary)
-                if self.xmlstream.stream is not splitter:
+                if self._lost or self.xmlstream.stream is not splitter:
                     return  # that was the end of the stream these belong to
                 ordinary = []
                 if stanza.name == "error":
@@ -187,7 +186,8 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
 
     def streamFault(self, error: StreamError) -> None:
         self.xmlstream.closeStream(error)
-        self._fail(f"the server sent what is not allowed: {error.condition}, {error.text}")
+        why = f"the server sent what is not allowed: {error.condition}, {error.text}"
+        self._fail(why if self.owner else f"{why}; if that is no XMPP server, correct upstream")
 
     def streamEnded(self) -> None:
         if self._error is not None:
@@ -262,6 +262,9 @@ class Upstreams(Service):
         except CancelledError:
             raise
         except Exception as e:
-            raise UpstreamFailed(f"cannot connect: {e}") from e
+            why = str(e).rstrip(".")
+            raise UpstreamFailed(
+                f"cannot connect: {why}; start the server, or correct upstream"
+            ) from e
         stanza = await authenticator.ready
         return authenticator.xmlstream, stanza
