@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> None:
     subjects.pin(0, 1)
 
     async def run(reactor: IReactorCore) -> None:
-        text = await (measure(4000, 3, 150) if options.quick else measure(20000, 9, 500))
+        text = await (measure(4000, 3, 100) if options.quick else measure(12000, 7, 500))
         print(text)
         if options.write:
             _LATEST.parent.mkdir(exist_ok=True)

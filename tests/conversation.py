@@ -47,6 +47,7 @@ from xmpproxy.tls import UpstreamTLS
 from xmpproxy.upstream import Upstreams
 
 DOMAIN = "example.com"
+OTHER_DOMAIN = "example.org"  # is served, too; nobody on stage has an account there
 JULIET = f"juliet@{DOMAIN}"
 ROMEO = "romeo@example.net"
 PASSWORD = "R0m30myR0m30"
@@ -147,7 +148,7 @@ class Peer(Protocol):
         self._network.settle()
 
     def vanishes(self) -> None:
-        """Have the connection break."""
+        """Have the connection break, which is no news to this peer then."""
         if not self.gone:
             self._connection.abortConnection()
             self._network.settle()
@@ -215,13 +216,12 @@ class Peer(Protocol):
     def getsError(self, condition: str) -> None:
         """The next is a stream error, whatever its text, and the end of stream and connection."""
         kind, element, _ = self._next(condition)
-        conditions = (
-            [] if element is None else [(each.uri, each.name) for each in element.elements()]
-        )
+        said = [] if element is None else [(each.uri, each.name) for each in element.elements()]
+        wanted = [(ns.STREAM_ERRORS, condition)]
         if (
             element is None
             or (element.uri, element.name) != (ns.STREAMS, "error")
-            or conditions not in ([one := (ns.STREAM_ERRORS, condition)], [one, _ERROR_TEXT])
+            or said not in (wanted, [*wanted, _ERROR_TEXT])
         ):
             raise AssertionError(f"{self.name} got {_shown(kind, element)}\nand not {condition}")
         self.isLeft()
@@ -286,10 +286,10 @@ class Client(Peer):
         """A client's stream header."""
         return _header({"to": DOMAIN, "version": "1.0"} | attributes)
 
-    def startsTLS(self, options: IOpenSSLClientConnectionCreator) -> None:
+    def startsTLS(self, options: IOpenSSLClientConnectionCreator, to: str = DOMAIN) -> None:
         """Have TLS from now on, and open a stream."""
         self._connection.startTLS(options)
-        self.opens()
+        self.opens(to=to)
 
 
 class Server(Peer):
@@ -399,6 +399,7 @@ class Conversation(SynchronousTestCase):
     @cvar domain: the domain that is proxied, likewise.
     @ivar network: the network, and the clock.
     @ivar host: the account's server: who takes the proxy's connections.
+    @ivar factory: the listener that clients connect to now.
     """
 
     listen: ClassVar = config.Listen(endpoint="tcp:5222:interface=127.0.0.1", tls="none")
@@ -423,7 +424,7 @@ class Conversation(SynchronousTestCase):
         self.factory = self.listener(self.listen)
         self._peers: list[Peer] = []
         self._accepted: deque[Server] = deque()
-        self._secrets: set[bytes] = set()
+        self._secrets = {PASSWORD.encode()}
 
     # What a test with TLS replaces
 
@@ -457,14 +458,14 @@ class Conversation(SynchronousTestCase):
             return Login(downstream, self.upstreams, session)
 
         return DownstreamFactory(
-            listen, self.limits, frozenset({DOMAIN}), self.downstreamTLS(), login, self.network
+            listen, self.limits, {DOMAIN, OTHER_DOMAIN}, self.downstreamTLS(), login, self.network
         )
 
-    def client(self, listener: DownstreamFactory | None = None) -> Client:
+    def client(self) -> Client:
         """A client connects."""
         client = self._played(Client)
         address = IPv4Address("TCP", "192.0.2.1", 50000)
-        downstream = (listener or self.factory).buildProtocol(address)
+        downstream = self.factory.buildProtocol(address)
         self.network.connect(client, downstream, address.host)
         self.network.settle()
         return client

@@ -7,6 +7,7 @@ from tests.conversation import (
     BINDING,
     DOMAIN,
     JULIET,
+    OTHER_DOMAIN,
     PLAIN,
     ROMEO,
     Conversation,
@@ -179,8 +180,8 @@ class BeforeLogin(Conversation):
         server.gets(plain())
         server.succeeds()
         client.gets("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>")
-        client.opens(to="example.net")
-        client.getsHeader()
+        client.opens(to=OTHER_DOMAIN)
+        client.getsHeader(from_=DOMAIN)
         client.getsError("host-unknown")
         server.getsHeader()
         server.getsEnd()

@@ -463,11 +463,12 @@ class ServerLeaves(Conversation):
         client.getsError("remote-connection-failed")
 
     def test_closesBeforeAuthentication(self) -> None:
-        """It does not wait for ever."""
+        """It does not wait for ever. That is one event, and one line in the log."""
         client, server = self.meets()
         server.sends("</stream:stream>")
         client.getsError("remote-connection-failed")
         server.isLeft()
+        self.assertEqual(len([line for line in self.log if "no stream" in line]), 1)
 
     def test_errorBeforeAuthentication(self) -> None:
         """Its reason reaches the client."""

@@ -19,6 +19,7 @@ from tests.conversation import (
     BINDING,
     DOMAIN,
     JULIET,
+    OTHER_DOMAIN,
     PLAIN,
     PROCEED,
     ROMEO,
@@ -139,6 +140,7 @@ class Sessions(Secure):
         balcony.server.getsEnd()
         chamber.server.vanishes()
         chamber.client.getsError("reset")
+        self.assertNotLogged("handshake")
 
     def test_badInput(self) -> None:
         """The error comes through TLS; others do not notice."""
@@ -147,6 +149,7 @@ class Sessions(Secure):
         balcony.client.getsError("policy-violation")
         balcony.server.getsEnd()
         chamber.client.getsNothing()
+        self.assertEqual(len([line for line in self.log if "refused" in line]), 1)
 
     def test_slowClient(self) -> None:
         """The server is not read faster than the client reads."""
@@ -257,9 +260,9 @@ class InTheClear(Secure):
         """The domain may not change between the stream in the clear and the one over TLS."""
         self.juliet.sends(STARTTLS)
         self.juliet.gets(PROCEED)
-        self.juliet.startsTLS(self.clientTLS())
+        self.juliet.startsTLS(self.clientTLS(), to=OTHER_DOMAIN)
         self.juliet.getsHeader(from_=DOMAIN)
-        self.server().getsHeader()
+        self.juliet.getsError("host-unknown")
 
 
 class ServersTLS(Secure):

@@ -149,7 +149,8 @@ class Session:
     @ivar own: those that were the first to show their line: they must be shown as they are.
     @ivar credits: what the barrier was given.
     @ivar overdue: messages whose barrier took so long that they were given up here.
-    @ivar late: those of them that came after that, when nothing had been shown in their place.
+    @ivar late: those of them that came after that, when nothing had been shown in their place ...
+    @ivar swallowed: ... or a copy had.
     """
 
     def __init__(self, jid: str, world: World, served: bool) -> None:
@@ -166,6 +167,7 @@ class Session:
         self.credits: dict[Credit, Message] = {}
         self.overdue: set[Message] = set()
         self.late: set[Look] = set()
+        self.swallowed: set[Look] = set()
         self.pinged: float | None = None
         self.seat = Seat(jid, self._write)
         self.seat.served = served
@@ -287,6 +289,8 @@ class World:
             session.own.append(data)
             if message in session.overdue:
                 session.late.add(message.look)
+        elif message in session.overdue:
+            session.swallowed.add(message.look)
         session.arrived.append(message.look)
         session.forks.append(data)
         self.arriving = message
@@ -434,14 +438,20 @@ class World:
 
     def checkOwnOrder(self, session: Session, unique: set[Look], noLines: set[Look]) -> None:
         """
-        What is no line keeps its place in what came on the same stream. Lines are in the order in
-        which the server sent them if they went to the same sessions, or to ever fewer.
+        What is no line overtakes nothing, and nothing that came later on the same stream is shown
+        before it but for the sake of something in between. Lines are in the order in which the
+        server sent them if they went to the same sessions, or to ever fewer.
         """
         place = {line: at for at, line in enumerate(session.lines) if line not in session.late}
-        came = [line for line in session.arrived if line in place and line in unique]
-        for one, other in combinations(came, 2):
-            if one in noLines or other in noLines:
-                assert place[one] < place[other], f"{other} before {one} at {session}"
+        known = unique & {*place} - session.swallowed
+        came = [line for line in session.arrived if line in known]
+        for at, line in enumerate(came):
+            if line in noLines:
+                later = came[at + 1 :]
+                assert all(place[each] < place[line] for each in came[:at]), f"{line} {session}"
+                for each in later:
+                    between = session.lines[place[each] + 1 : place[line]]
+                    assert place[line] < place[each] or {*between} - {*later}, f"{line} {session}"
         messages = [each for each in self.messages if each.look in unique and each.look in place]
         for first, second in combinations(messages, 2):
             if first.kind.copied and second.routed <= first.routed:
@@ -546,7 +556,10 @@ class Join:
         for other in world.sessions:
             if other.jid == jid:
                 world.unbind(other)  # a conflict
-        session = Session(jid, world, self.served)
+        # A server that has carbons may fail to enable them for one session, but it does not begin
+        # with that: while all others are served, no message is kept in mind.
+        others = [each.seat.served for each in world.living]
+        session = Session(jid, world, self.served or bool(others and all(others)))
         world.sessions.append(session)
         session.down.append(partial(self.bound, session, world))
 
@@ -660,15 +673,23 @@ class Wait:
 
 
 SMALL = st.integers(0, 4)
-TEXTS = st.sampled_from(("line", "line", "again"))
+FEW = st.sampled_from((1, 1, 1, 2, 4))
+TEXTS = st.sampled_from(("line", "line", "line", "again"))
 SENDS = st.builds(
     Send,
-    peer=st.integers(0, 1),
-    resource=st.sampled_from((0, 0, 0, 1, 2, 3, 4, 5)),
+    peer=st.sampled_from((0, 0, 0, 1)),
+    resource=st.sampled_from((0, 0, 0, 0, 1, 2, 3, 5)),
     text=TEXTS,
     id=st.sampled_from(("", "", "id", "again")),
-    kind=st.sampled_from((0, 0, 0, 1, 2, 3, 4, 5)),
-    mask=st.sampled_from((0, 0, *range(1, 16))),
+    kind=st.sampled_from((0, 0, 0, 0, 1, 2, 3, 4, 5)),
+    mask=st.sampled_from((0, 0, *range(1, 8))),
+)
+TYPES = st.builds(
+    Type,
+    client=SMALL,
+    resource=st.sampled_from((None, None, 0, 1, 2)),
+    text=TEXTS,
+    mask=st.integers(0, 15),
 )
 JOINS = st.builds(
     Join,
@@ -677,43 +698,74 @@ JOINS = st.builds(
     carbons=st.booleans(),
     interested=st.sampled_from((True, True, False)),
 )
-EVENTS: st.SearchStrategy[Event] = st.one_of(
-    SENDS,
-    SENDS,
-    SENDS,
-    st.builds(
-        Type,
-        client=SMALL,
-        resource=st.sampled_from((None, None, 0, 1, 2)),
-        text=TEXTS,
-        mask=st.integers(0, 15),
-    ),
-    st.builds(Down, session=SMALL, stanzas=st.integers(1, 4)),
-    st.builds(Down, session=SMALL, stanzas=st.integers(1, 4)),
-    st.builds(Down, session=SMALL, stanzas=st.integers(1, 4)),
-    st.builds(Up, session=SMALL, stanzas=st.integers(1, 4)),
-    st.builds(Up, session=SMALL, stanzas=st.integers(1, 4)),
+DOWNS = st.builds(Down, session=SMALL, stanzas=FEW)
+UPS = st.builds(Up, session=SMALL, stanzas=FEW)
+WAITS = st.builds(Wait, seconds=st.sampled_from((0.2, 6.0, 6.0, 20.0)))
+OTHERS = st.builds(Other, session=SMALL)
+CHANGES = st.one_of(
     JOINS,
     st.builds(Present, client=SMALL, interested=st.booleans()),
     st.builds(Carbons, client=SMALL, enabled=st.booleans()),
     st.builds(Leave, client=SMALL),
     st.builds(Break, session=SMALL),
-    st.builds(Other, session=SMALL),
-    st.builds(Wait, seconds=st.sampled_from((0.2, 0.3, 6.0, 20.0))),
 )
-EXAMPLES = int(os.environ.get("XMPPROXY_EXAMPLES", "400"))
+#: Identical messages only.
+ALIKE = st.builds(
+    Send,
+    peer=st.sampled_from((0, 0, 0, 1)),
+    resource=st.sampled_from((0, 0, 1, 2)),
+    text=st.just("again"),
+    id=st.sampled_from(("", "", "", "again")),
+    kind=st.sampled_from((0, 0, 0, 1)),
+    mask=st.integers(0, 7),
+)
+
+
+def oftenest(**weights: int) -> st.SearchStrategy[list[Event]]:
+    """Lists of events, with how often each kind happens."""
+    kinds: dict[str, st.SearchStrategy[Event]] = {
+        "sends": SENDS,
+        "alike": ALIKE,
+        "types": TYPES,
+        "downs": DOWNS,
+        "ups": UPS,
+        "waits": WAITS,
+        "others": OTHERS,
+        "changes": CHANGES,
+    }
+    every = [kinds[name] for name, weight in weights.items() for _ in range(weight)]
+    event = st.integers(0, len(every) - 1).flatmap(every.__getitem__)
+    return st.lists(event, max_size=60) | st.lists(event, min_size=30, max_size=60)
+
+
+EXAMPLES = int(os.environ.get("XMPPROXY_EXAMPLES", "300"))
+SESSIONS = st.lists(JOINS, min_size=2, max_size=4, unique_by=lambda join: join.resource)
 
 
 class Conversation(SynchronousTestCase):
+    """Whatever happens, the windows show one conversation, and in the end nothing is left."""
+
     @settings(max_examples=EXAMPLES, deadline=None)
     @given(
         rewrites=st.sampled_from(("never", "gone", "always")),
-        joins=st.lists(JOINS, min_size=1, max_size=4, unique_by=lambda join: join.resource),
-        events=st.lists(EVENTS, max_size=60) | st.lists(EVENTS, min_size=30, max_size=60),
+        joins=SESSIONS,
+        events=oftenest(sends=8, downs=8, ups=3, types=2, others=1, waits=1, changes=3),
     )
-    def test_eachLineOnce(self, rewrites: str, joins: list[Join], events: list[Event]) -> None:
-        """Whatever happens, the windows show one conversation, and in the end nothing is left."""
-        world = World(rewrites)
+    def test_everything(self, rewrites: str, joins: list[Join], events: list[Event]) -> None:
+        """All kinds of messages, sessions that come and go, servers that take their time."""
+        self.play(World(rewrites), joins, events)
+
+    @settings(max_examples=EXAMPLES, deadline=None)
+    @given(
+        rewrites=st.sampled_from(("never", "always")),
+        joins=SESSIONS,
+        events=oftenest(alike=6, downs=8, ups=4, waits=1),
+    )
+    def test_alike(self, rewrites: str, joins: list[Join], events: list[Event]) -> None:
+        """Hardly anything but identical messages: only their number tells them apart."""
+        self.play(World(rewrites), joins, events)
+
+    def play(self, world: World, joins: list[Join], events: list[Event]) -> None:
         for join in joins:
             join.happen(world)
         world.settle()

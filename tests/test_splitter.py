@@ -22,8 +22,7 @@ HEADER = xml.PLAIN.data
 END = xml.PLAIN.end
 
 #: Enough to find what is wrong, few enough to wait for.
-thorough = settings(max_examples=200, deadline=None)
-brief = settings(max_examples=75, deadline=None)
+modest = settings(max_examples=120, deadline=None)
 
 
 class Outcome(NamedTuple):
@@ -546,11 +545,13 @@ class Cost(SplitterTestCase):
             count += event in ("call", "c_call")
 
         previous = sys.getprofile()
+        gc.disable()  # others may have hooks there
         sys.setprofile(called)
         try:
             work()
         finally:
             sys.setprofile(previous)
+            gc.enable()
         return count
 
     def test_crumbs(self) -> None:
@@ -690,7 +691,7 @@ class Namespaces(SplitterTestCase):
 
     def test_namespaceNames(self) -> None:
         """Those that some parser refuses, or that some serialiser does not escape."""
-        for character in " {}|\\^`\"<>'\n\t\r\x7f":
+        for character in " {}|\\^`\"&<>'\n\t\r\x7f":
             uri = f"urn:&#{ord(character)};a"
             self.fault(f"<message><x xmlns='{uri}'/></message>")
             self.fault(f"<message><x><p:x xmlns:p='{uri}'/></x></message>")
@@ -811,14 +812,14 @@ class SelfContained(SplitterTestCase):
         for default, declared in (
             ("jabber:server", "jabber:server"),
             (None, ""),
-            ("a&amp;b", "a&amp;b"),
+            ("urn:a", "urn:a"),
         ):
             header = self.header("", default)
             for data in ("<message{}><x/></message>", "<stream:features{}/>"):
                 stanza = self.stanza(data.format(""), header)
                 self.assertEqual(stanza.data.decode(), data.format(f' xmlns="{declared}"'))
-            stanza = self.stanza("<message xmlns='urn:a'/>", header)
-            self.assertEqual(stanza.data, b"<message xmlns='urn:a'/>")
+            stanza = self.stanza("<message xmlns='urn:b'/>", header)
+            self.assertEqual(stanza.data, b"<message xmlns='urn:b'/>")
 
     def test_anotherStream(self) -> None:
         """The prefix `stream` may mean something else, or nothing."""
@@ -833,7 +834,7 @@ class SelfContained(SplitterTestCase):
 class Properties(SynchronousTestCase):
     """Whatever comes."""
 
-    @thorough
+    @modest
     @given(st.data(), xml.headers(), st.one_of(xml.soups(), xml.wounded()))
     def test_anySplit(self, data: st.DataObject, header: xml.Header, body: bytes) -> None:
         """However a stream is cut into reads, its stanzas are the same."""
@@ -843,7 +844,7 @@ class Properties(SynchronousTestCase):
         parts = read(Splitter(limit, 5), data.draw(xml.splits(stream)))
         self.assertEqual(parts.comparable, whole.comparable)
 
-    @thorough
+    @modest
     @given(xml.headers(), xml.stanzas())
     def test_oneStanza(self, header: xml.Header, data: bytes) -> None:
         """
@@ -859,7 +860,7 @@ class Properties(SynchronousTestCase):
             self.assertEqual([xml.strictStanza(stanza.data)], nodes)
             self.agrees(stanza)
 
-    @thorough
+    @modest
     @given(xml.headers(), st.one_of(xml.soups(), xml.wounded()))
     def test_nothingBadCrosses(self, header: xml.Header, body: bytes) -> None:
         """What a strict parser refuses is never a stanza without fault."""

@@ -7,6 +7,7 @@ from pyexpat import ExpatError, ParserCreate
 from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from xmpproxy import ns
@@ -106,10 +107,12 @@ class Header(NamedTuple):
 
     @ivar data: XML declaration and start tag.
     @ivar end: the end tag.
+    @ivar prefixes: the prefixes it declares.
     """
 
     data: bytes
     end: bytes
+    prefixes: tuple[str, ...]
 
 
 _DECLARATIONS = (
@@ -121,7 +124,7 @@ _DECLARATIONS = (
 )
 #: Prefixes a header declares, and those a stanza uses without regard to that.
 _PREFIXES = ("p", "q", "stream", "é")
-_NAMESPACES = (ns.CLIENT, ns.STREAMS, "urn:a", "urn:b", "http://example.org/?a=b&c", "ü")
+_NAMESPACES = (ns.CLIENT, ns.STREAMS, "urn:a", "urn:b", "http://example.org/?a=b;c#d", "ü")
 
 
 @st.composite
@@ -144,16 +147,19 @@ def headers(draw: st.DrawFn) -> Header:
     return Header(
         f"{declaration}<{tag}{written} to='example.com' version='1.0'>".encode(),
         f"</{tag}>".encode(),
+        tuple(name[6:] for name in names if name != "xmlns"),
     )
 
 
 #: The header nearly every stream has.
-PLAIN = Header(_PLAIN, b"</stream:stream>")
+PLAIN = Header(_PLAIN, b"</stream:stream>", ("stream",))
 
 
-# Stanzas that are well-formed, if not always by the rules of namespaces
+# Stanzas: well-formed, if not always by the rules of namespaces
 
-_LOCAL_NAMES = ("message", "body", "x", "é", "a-1.2", "_")
+_STANZAS = ("message", "presence", "iq", "x")
+_CHILDREN = ("message", "body", "x", "é", "a-1.2", "_")
+_ATTRIBUTES = ("to", "id", "type", "xml:lang", "é", "a-1.2")
 _BAD_NAMES = ("p:1", "p:-a", "p:·", "p:a:b", ":a", "a:", "xmlns:a", "xmlns", "xml:x", "nobody:x")
 _BAD_DECLARATIONS = (
     ("xmlns:p", ""),
@@ -203,62 +209,67 @@ _VALUES = (
     "é😀",
     "xmlns:p=",
 )
+#: White space before an attribute, around its equals sign, and at the end of a tag.
+_SPACES = ((" ", "=", ""), (" ", "=", " "), ("\n  ", "=", "\r\n"), ("\t", " = ", ""))
 
 
 @st.composite
-def _startTags(draw: st.DrawFn, names: Sequence[str] = ()) -> tuple[str, str]:
-    """The name of an element, and its start tag but for the end of that."""
+def _elements(draw: st.DrawFn, scope: Sequence[str], wild: bool, depth: int = 0) -> str:
+    """
+    An element.
+
+    @param scope: prefixes to use.
+    @param wild: whether names and declarations may breach the rules.
+    """
     attributes: dict[str, str] = {}
     if draw(st.integers(0, 3)) == 0:
-        prefix = draw(st.sampled_from(("", "p", "q", "stream", "é", "é")))
+        prefix = draw(st.sampled_from(("", "p", "q", "stream", "é")))
         uri = draw(st.sampled_from(_NAMESPACES))
         attributes[f"xmlns:{prefix}" if prefix else "xmlns"] = quoteattr(uri)
+        scope = [*scope, prefix] if prefix else scope
     if draw(st.integers(0, 15)) == 0:
-        name, uri = draw(st.sampled_from(_BAD_DECLARATIONS + _GOOD_DECLARATIONS))
+        allowed = _GOOD_DECLARATIONS + _BAD_DECLARATIONS if wild else _GOOD_DECLARATIONS
+        name, uri = draw(st.sampled_from(allowed))
         attributes.setdefault(name, quoteattr(uri))
-    for _ in range(draw(st.integers(0, 2))):
-        name = draw(_names(("to", "id", "type", "xml:lang", "é", "a-1.2")))
-        value = draw(st.sampled_from(_VALUES))
+    for name in draw(st.sets(_names(_ATTRIBUTES, scope, wild), max_size=2)):
         quote = draw(st.sampled_from("\"'"))
         if not name.startswith("xmlns"):
-            attributes.setdefault(name, quote + value + quote)
-    tag = draw(st.sampled_from(names)) if names else draw(_names(_LOCAL_NAMES))
-    space = draw(st.sampled_from((" ", " ", "\n  ", "\t")))
-    equals = draw(st.sampled_from(("=", "=", " = ")))
+            attributes[name] = quote + draw(st.sampled_from(_VALUES)) + quote
+    tag = draw(_names(_STANZAS if depth == 0 else _CHILDREN, scope, wild))
+    space, equals, last = draw(st.sampled_from(_SPACES))
     written = "".join(f"{space}{name}{equals}{value}" for name, value in attributes.items())
-    return tag, f"<{tag}{written}" + draw(st.sampled_from(("", "", " ", "\r\n")))
-
-
-@st.composite
-def _names(draw: st.DrawFn, local: Sequence[str]) -> str:
-    kind = draw(st.integers(0, 30))
-    if kind == 0:
-        return draw(st.sampled_from(_BAD_NAMES))
-    name = draw(st.sampled_from(local))
-    if kind < 6 and ":" not in name:
-        return f"{draw(st.sampled_from(_PREFIXES))}:{name}"
-    return name
-
-
-@st.composite
-def _elements(draw: st.DrawFn, depth: int = 0) -> str:
-    tag, start = draw(_startTags(("message", "presence", "iq", "p:x") if depth == 0 else ()))
     content = ""
     for _ in range(draw(st.integers(0, 3 - depth))):
-        content += draw(st.one_of(st.sampled_from(_TEXTS), _elements(depth + 1)))
+        child = _elements(scope, wild, depth + 1)
+        content += draw(st.one_of(st.sampled_from(_TEXTS), child))
     if not content and draw(st.booleans()):
-        return f"{start}/>"
-    return f"{start}>{content}</{tag}" + draw(st.sampled_from((">", ">", " >", "\n>")))
+        return f"<{tag}{written}{last}/>"
+    return f"<{tag}{written}{last}>{content}</{tag}{last}>"
+
+
+@st.composite
+def _names(draw: st.DrawFn, local: Sequence[str], prefixes: Sequence[str], wild: bool) -> str:
+    kind = draw(st.integers(0, 30))
+    if kind == 0 and wild:
+        return draw(st.sampled_from(_BAD_NAMES))
+    name = draw(st.sampled_from(local))
+    if kind < 8 and prefixes and ":" not in name:
+        return f"{draw(st.sampled_from(prefixes))}:{name}"
+    return name
 
 
 def stanzas() -> st.SearchStrategy[bytes]:
     """One stanza: well-formed, but names, prefixes and declarations may breach all rules."""
-    return _elements().map(str.encode)
+    return _elements(_PREFIXES, wild=True).map(str.encode)
 
 
-def tameStanzas() -> st.SearchStrategy[bytes]:
-    """One stanza that a strict parser takes in the plainest stream."""
-    return stanzas().filter(lambda data: strictStanza(data) is not None)
+@st.composite
+def tameStanzas(draw: st.DrawFn, header: Header = PLAIN) -> bytes:
+    """One stanza that a strict parser takes behind a header."""
+    data = draw(_elements(header.prefixes, wild=False)).encode()
+    _, fine = strict(header.data + data, final=False)
+    assume(fine)
+    return data
 
 
 # Streams that no honest peer sends

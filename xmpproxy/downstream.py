@@ -49,20 +49,14 @@ class DownstreamOwner(Protocol):
 
 
 class Downstream(StanzaStream):
-    """
-    The stream itself.
-
-    @ivar address: where the client is, for people.
-    """
+    """The stream itself."""
 
     authenticator: DownstreamAuthenticator
-    address = "?"
 
-    def connectionMade(self) -> None:
-        peer = self.transport.getPeer()
-        host = getattr(peer, "host", None)
-        self.address = str(getattr(peer, "name", "local")) if host is None else f"{host}"
-        super().connectionMade()
+    @property
+    def address(self) -> str:
+        """Where the client is, for people. Behind a load balancer that is known late."""
+        return str(getattr(self.transport.getPeer(), "host", "a local socket"))
 
     def dataReceived(self, data: bytes) -> None:
         if self.closing:

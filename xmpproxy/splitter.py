@@ -41,8 +41,8 @@ _HEADER_BYTES = 4096
 _SCANS = 128
 #: What no declaration may bind but that of its own prefix (Namespaces in XML 1.0, section 3).
 _RESERVED = frozenset((ns.XML, ns.XMLNS))
-#: ASCII that is in no URI (RFC 3986), and the apostrophe, in which domish puts names unescaped.
-_NOT_IN_URI = re.compile(r"[\x00-\x20\x7f\"'<>\\^`{|}]")
+#: ASCII that is in no URI (RFC 3986), and what would have to be escaped: domish does not.
+_NOT_IN_URI = re.compile(r"[\x00-\x20\x7f\"&'<>\\^`{|}]")
 
 
 class StreamHeader:

@@ -149,7 +149,8 @@ class Stanza:
                 behind = _startTag(data, begin).end()
                 text = data[behind : data.rindex(b"</", behind, end)] if behind < end else b""
                 if b"<" in text:  # a CDATA section, or elements where none belong
-                    text = escape(str(next(self.element.elements(namespace, name)))).encode()
+                    found = str(next(self.element.elements(namespace, name)))
+                    text = escape(found, {"\r": "&#13;"}).encode()
                 return text
         return None
 
