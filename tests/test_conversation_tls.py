@@ -183,14 +183,16 @@ class InTheClear(Secure):
         self.juliet.gets(features(STARTTLS_REQUIRED))
 
     def test_authentication(self) -> None:
-        """It is refused, and goes no further; TLS can still be had."""
+        """It is refused, and the stream ends: what was sent is to be sent no more in the clear."""
         self.juliet.sends(plain())
         self.juliet.gets(failure("encryption-required"))
-        self.juliet.sends(STARTTLS)
-        self.juliet.gets(PROCEED)
-        self.juliet.startsTLS(self.clientTLS())
-        self.juliet.getsHeader()
-        self.server().getsHeader()
+        self.juliet.isLeft()
+
+    def test_streamError(self) -> None:
+        """A client that closes with an error of its own is not told that this is one."""
+        error = "<undefined-condition xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
+        self.juliet.sends(f"<stream:error>{error}</stream:error>")
+        self.juliet.isLeft()
 
     def test_stanza(self) -> None:
         """It ends the stream."""

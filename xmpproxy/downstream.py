@@ -133,6 +133,18 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
         self.xmlstream.closeStream(error)
         self._end(error.condition)
 
+    def refuseStanza(self, stanza: Stanza) -> None:
+        """Close because of an element that may not come now (sections 4.9.3.12 and 4.9.3.24)."""
+        if stanza.fault is not None:
+            self.refuse(StreamError("not-well-formed", text=stanza.fault))
+        elif stanza.namespace == ns.CLIENT and stanza.name in _STANZAS:
+            self.refuse(StreamError("not-authorized", text="log in and bind a resource first"))
+        elif (stanza.namespace, stanza.name) == (ns.STREAMS, "error"):
+            self.streamEnded()  # the client closes, and has said why
+        else:
+            text = f"<{stanza.name}/> means nothing here"
+            self.refuse(StreamError("unsupported-stanza-type", text=text))
+
     def streamStarted(self, header: StreamHeader) -> None:
         self.client = header.attributes.get("from")
         error = self._objection(header)
@@ -181,8 +193,9 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
             self._secured = True
         elif first.namespace == ns.SASL:
             stream.write(f"<failure xmlns='{ns.SASL}'><encryption-required/></failure>".encode())
+            self.streamEnded()
         else:
-            self.refuse(unexpected(first))
+            self.refuseStanza(first)
 
     def streamFault(self, error: StreamError) -> None:
         self.refuse(error)
@@ -205,15 +218,6 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
         """The proxy ends."""
         self.xmlstream.closeStream(StreamError("system-shutdown"))
         self._end("shutdown")
-
-
-def unexpected(stanza: Stanza) -> StreamError:
-    """The error for an element that may not come now (RFC 6120, sections 4.9.3.12 and .24)."""
-    if stanza.fault is not None:
-        return StreamError("not-well-formed", text=stanza.fault)
-    if stanza.namespace == ns.CLIENT and stanza.name in _STANZAS:
-        return StreamError("not-authorized", text="log in and bind a resource first")
-    return StreamError("unsupported-stanza-type", text=f"<{stanza.name}/> means nothing here")
 
 
 @implementer(IStoppableFactory)

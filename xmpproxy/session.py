@@ -24,7 +24,7 @@ from zope.interface import implementer
 
 from xmpproxy import config, ns
 from xmpproxy.account import Account, Accounts
-from xmpproxy.downstream import Downstream, unexpected
+from xmpproxy.downstream import Downstream
 from xmpproxy.mirror import Seat
 from xmpproxy.stanza import Stanza
 from xmpproxy.upstream import Upstream
@@ -201,7 +201,8 @@ class Session(XMPPHandlerCollection):
         for stanza in stanzas:
             wanted = interests.get(_key(stanza))
             if wanted is None or stanza.fault is not None:
-                self.refuse(unexpected(stanza))
+                self.flush()
+                self._downstream.authenticator.refuseStanza(stanza)
                 return
             for at, namespaces in wanted:
                 if namespaces is None or _concerns(stanza, namespaces):

@@ -1,0 +1,160 @@
+"""
+Logging in (RFC 6120, section 6), in one of two ways.
+
+I{Relay}: client and server negotiate with each other, and we look on. I{Terminate}: the client
+gives us its password over TLS, and we negotiate with the server. The second is needed where the
+server knows channel binding: a client's binding would be to our TLS, not to the server's, and one
+that could bind but does not must be refused by a server that offers it (RFC 5802, section 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xml.sax.saxutils import escape
+
+from twisted.logger import Logger
+
+from xmpproxy import features, ns, sasl, tls
+from xmpproxy.downstream import Downstream
+from xmpproxy.stanza import Stanza
+from xmpproxy.upstream import Upstream
+
+log = Logger()
+
+
+def _failure(condition: str, text: str = "") -> bytes:
+    inner = f"<text xml:lang='en'>{escape(text)}</text>" if text else ""
+    return f"<failure xmlns='{ns.SASL}'><{condition}/>{inner}</failure>".encode()
+
+
+class Relay:
+    """
+    SASL between client and server, untouched.
+
+    @ivar mechanisms: what the client is offered.
+    """
+
+    def __init__(
+        self,
+        downstream: Downstream,
+        upstream: Upstream,
+        offered: Stanza,
+        succeeded: Callable[[], None],
+    ) -> None:
+        self.mechanisms = features.relayable(features.mechanisms(offered.element))
+        self._downstream = downstream
+        self._upstream = upstream
+        self._succeeded = succeeded
+
+    def fromClient(self, stanza: Stanza) -> None:
+        """The client sent an element of SASL."""
+        if stanza.name == "auth" and stanza.attributes.get("mechanism") not in self.mechanisms:
+            self._downstream.write(_failure("invalid-mechanism"))
+        else:
+            self._upstream.send(stanza)
+
+    def fromServer(self, stanza: Stanza) -> None:
+        """The server sent an element of SASL."""
+        self._downstream.send(stanza)
+        if stanza.name == "success":
+            self._succeeded()
+
+
+class Terminate:
+    """
+    SASL with the client by PLAIN, and with the server by the best mechanism there is.
+
+    @ivar mechanisms: what the client is offered.
+    """
+
+    mechanisms = ("PLAIN",)
+
+    def __init__(
+        self,
+        downstream: Downstream,
+        upstream: Upstream,
+        offered: Stanza,
+        succeeded: Callable[[], None],
+    ) -> None:
+        self._downstream = downstream
+        self._upstream = upstream
+        self._offered = features.mechanisms(offered.element)
+        self._listed = features.channelBindings(offered.element)
+        self._succeeded = succeeded
+        self._challenged = False  # PLAIN without initial response: the client is to send it
+        self._mechanism: sasl.Mechanism | None = None
+
+    def fromClient(self, stanza: Stanza) -> None:
+        """The client sent an element of SASL."""
+        text = str(stanza.element)
+        if self._mechanism is not None:
+            return  # the server's answer decides, and comes soon
+        if stanza.name == "auth" and stanza.attributes.get("mechanism") != "PLAIN":
+            self._downstream.write(_failure("invalid-mechanism"))
+        elif stanza.name == "auth" and not text:
+            self._challenged = True
+            self._downstream.write(f"<challenge xmlns='{ns.SASL}'/>".encode())
+        elif stanza.name == "auth" or (stanza.name == "response" and self._challenged):
+            self._challenged = False
+            self._begin(text)
+        elif stanza.name == "abort":
+            self._challenged = False
+            self._downstream.write(_failure("aborted"))
+        else:
+            self._downstream.write(_failure("malformed-request"))
+
+    def _begin(self, text: str) -> None:
+        connection = self._upstream.connection
+        try:
+            credentials = sasl.parsePlain(sasl.decode(text))
+            credentials.checkAuthzid(self._upstream.authenticator.domain.name)
+            mechanism = sasl.choose(
+                self._offered,
+                credentials,
+                {} if connection is None else tls.channelBindings(connection),
+                self._listed,
+                secure=True,  # or the configuration says that it is on loopback, or accepted
+            )
+            if mechanism is None:
+                raise sasl.SaslError("temporary-auth-failure", self._nothingToUse())
+            initial = sasl.encode(mechanism.initialResponse())
+        except sasl.SaslError as e:
+            self._give(e)
+            return
+        self._mechanism = mechanism
+        self._upstream.write(
+            f"<auth xmlns='{ns.SASL}' mechanism='{mechanism.name}'>{initial}</auth>".encode()
+        )
+
+    def _nothingToUse(self) -> str:
+        text = f"the server offers none of the mechanisms we know: {', '.join(self._offered)}"
+        log.warn("login at the server given up: {text}", text=text)
+        return text
+
+    def fromServer(self, stanza: Stanza) -> None:
+        """The server sent an element of SASL."""
+        mechanism = self._mechanism
+        if mechanism is None:
+            return
+        try:
+            if stanza.name == "challenge":
+                response = sasl.encode(mechanism.respond(sasl.decode(str(stanza.element))))
+                self._upstream.write(f"<response xmlns='{ns.SASL}'>{response}</response>".encode())
+            elif stanza.name == "success":
+                text = str(stanza.element)
+                mechanism.finish(sasl.decode(text) if text else None)
+                self._mechanism = None
+                self._downstream.write(f"<success xmlns='{ns.SASL}'/>".encode())
+                self._succeeded()
+            elif stanza.name == "failure":
+                self._mechanism = None
+                self._downstream.send(stanza)
+        except sasl.SaslError as e:
+            # A server that does not know the password's secrets, or breaks the mechanism's rules.
+            log.warn("login at the server given up: {error}", error=e)
+            self._give(e)
+            self._upstream.closeStream()
+
+    def _give(self, error: sasl.SaslError) -> None:
+        self._mechanism = None
+        self._downstream.write(_failure(error.condition, error.text))
