@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests import xmlstrategies as xml
 from xmpproxy import ns
+from xmpproxy.expat import DEFERS
 from xmpproxy.splitter import Splitter
 from xmpproxy.stanza import Stanza, parse
 
@@ -76,6 +77,10 @@ class SplitterTestCase(SynchronousTestCase):
         whole = read(Splitter(stanzaBytes, depth), [header + data])
         for reads in ([header, data], crumbs(header + data)):
             other = read(Splitter(stanzaBytes, depth), reads)
+            if DEFERS and other.condition is None and whole.condition is not None:
+                # Such an expat looks again when it has twice as much, and this was all.
+                self.assertEqual(other.comparable[0], whole.comparable[0])
+                continue
             self.assertEqual(other.comparable, whole.comparable)
             self.assertEqual(other.condition, whole.condition)
         return whole
@@ -365,6 +370,7 @@ class Conditions(SplitterTestCase):
             for data in (character, f"&#{ord(character)};"):
                 self.refused(f"<message>{data}</message>", "not-well-formed")
                 self.refused(f"<message a='{data}'/>", "not-well-formed")
+        self.refused(b"<message>\0\xff", "not-well-formed")
         for number in ("&#xD800;", "&#xDFFF;", "&#x110000;", "&#99999999999;"):
             self.refused(f"<message>{number}</message>", "not-well-formed")
 

@@ -207,7 +207,7 @@ class Changing(SynchronousTestCase):
             "<message a='b'> <r xmlns='urn:r'>c</r><body>d</body><r xmlns='urn:r'/><r/>"
             "<x xmlns='urn:x'><r xmlns='urn:r'/></x><![CDATA[<r xmlns='urn:r'/>]]></message>"
         )
-        less = stanza.without([("urn:r", "r"), ("urn:r", "absent")])
+        less = stanza.without(frozenset([("urn:r", "r"), ("urn:r", "absent")]))
         self.assertEqual(
             less.data,
             b"<message a='b'> <body>d</body><r/>"
@@ -219,7 +219,7 @@ class Changing(SynchronousTestCase):
     def test_withoutNothing(self) -> None:
         """A stanza that has none of them is the same object."""
         stanza = split("<message><x><r xmlns='urn:r'/></x><r/></message>")
-        self.assertIs(stanza.without([("urn:r", "r")]), stanza)
+        self.assertIs(stanza.without(frozenset([("urn:r", "r")])), stanza)
 
     @modest
     @given(stanzas(), st.data())
@@ -235,7 +235,7 @@ class Changing(SynchronousTestCase):
                 content[-1] += each
             elif isinstance(each, str) or each.name not in names:
                 content.append(each)
-        less = stanza.without(unwanted)
+        less = stanza.without(frozenset(unwanted))
         self.assertEqual(node(less.data), before._replace(content=tuple(content)))
         again = split(less.data)
         self.assertEqual(less.children, again.children)
@@ -300,11 +300,6 @@ class Trees(SynchronousTestCase):
         )
         self.assertEqual(stanza.children, original.children)
 
-    test_anyTree.todo = (  # type: ignore[attr-defined]  # trial's way
-        "domish's serialiser loses white space in attributes and CR in text, and confuses "
-        "namespaces where one prefix is declared twice"
-    )
-
     def test_prefixDeclaredTwice(self) -> None:
         """Each element keeps its namespace."""
         original = split(
@@ -312,5 +307,3 @@ class Trees(SynchronousTestCase):
         )
         stanza = Stanza.fromElement(original.element)
         self.assertEqual(node(stanza.data), node(original.data))
-
-    test_prefixDeclaredTwice.todo = test_anyTree.todo  # type: ignore[attr-defined]

@@ -31,6 +31,8 @@ class Decision(NamedTuple):
     reason: str
 
 
+_CARBON = frozenset({(ns.CARBONS, "received"), (ns.CARBONS, "sent")})
+_PRIVATE = frozenset({(ns.CARBONS, "private")})
 _NEVER_COPIED = frozenset(
     {
         (ns.CARBONS, "received"),
@@ -95,10 +97,7 @@ def _fromRoom(message: Stanza, direction: Direction) -> Decision:
 
 def isCarbon(message: Stanza) -> bool:
     """Whether a message claims to be a carbon. Only C{unwrap} tells if it is a true one."""
-    return (ns.CARBONS, "received") in message.children or (
-        ns.CARBONS,
-        "sent",
-    ) in message.children
+    return not _CARBON.isdisjoint(message.children)
 
 
 class Forged(Exception):
@@ -159,4 +158,4 @@ def withoutPrivate(message: Stanza) -> Stanza:
     What is delivered of a message that its sender marked as private: the same without the mark,
     which concerns nobody but the sender's own server (section 9).
     """
-    return message.without(((ns.CARBONS, "private"),))
+    return message.without(_PRIVATE)

@@ -8,7 +8,7 @@ from xmpproxy import ns
 from xmpproxy.stanza import Stanza
 
 #: Requests that only the session which got the message itself should answer.
-_REQUESTS = ((ns.RECEIPTS, "request"), (ns.CHAT_MARKERS, "markable"))
+_REQUESTS = frozenset({(ns.RECEIPTS, "request"), (ns.CHAT_MARKERS, "markable")})
 _ENCRYPTED = frozenset(
     {
         (ns.ENCRYPTION, "encryption"),

@@ -259,6 +259,8 @@ class DownstreamFactory(ServerFactory):
 
     def domainOf(self, to: str) -> str | None:
         """The domain that a stream header is addressed to, if it is served."""
+        if to in self._domains:
+            return to
         try:
             domain = jid.JID(to).host
         except (jid.InvalidFormat, UnicodeError, IndexError):  # what its stringprep raises

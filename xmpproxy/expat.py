@@ -27,7 +27,7 @@ def promptly(parser: XMLParserType) -> Callable[[bytes], object]:
     if hasattr(parser, "SetReparseDeferralEnabled"):
         parser.SetReparseDeferralEnabled(False)
         return parser.Parse
-    return WholeTags(parser).feed if _DEFERS else parser.Parse
+    return WholeTags(parser).feed if DEFERS else parser.Parse
 
 
 class WholeTags:
@@ -61,4 +61,5 @@ def _defers() -> bool:
     return len(names) < 2
 
 
-_DEFERS = _defers()
+#: Whether this Python's expat defers, and cannot be told not to.
+DEFERS = _defers()

@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from codecs import utf_8_decode
 from collections.abc import Mapping
+from functools import lru_cache
 from pyexpat import ExpatError, ParserCreate, errors
 from xml.sax.saxutils import quoteattr
 
@@ -41,8 +42,13 @@ _HEADER_BYTES = 4096
 _SCANS = 128
 #: What no declaration may bind but that of its own prefix (Namespaces in XML 1.0, section 3).
 _RESERVED = frozenset((ns.XML, ns.XMLNS))
-#: ASCII that is in no URI (RFC 3986), and what would have to be escaped: domish does not.
+#: ASCII that is in no URI (RFC 3986), and what would have to be escaped: not everybody does.
 _NOT_IN_URI = re.compile(r"[\x00-\x20\x7f\"&'<>\\^`{|}]")
+
+#: Attributes that need no second look: nearly all there are.
+_COMMON = frozenset({"xmlns", "from", "to", "type", "id", "xml:lang"})
+#: The longest namespace name, in characters, that is worth remembering.
+_WORTH_REMEMBERING = 100
 
 
 class StreamHeader:
@@ -141,8 +147,6 @@ class Splitter:
         """
         if self.ended or self.error is not None:
             return []
-        if self._depth == 1 and not self._kept and not data.strip(_WHITE_SPACE):
-            data = b" "  # a keep-alive, however long
         self._kept += data
         done = self._done
         try:
@@ -232,10 +236,8 @@ class Splitter:
                 if depth < 2:
                     # Deeper ones concern no name that we look at but the element's own.
                     self._default = namespace
-            for attribute in attributes:
-                if ":" in attribute:
-                    self._declare(depth, attributes)
-                    break
+            if not _COMMON.issuperset(attributes) and ":" in "".join(attributes):
+                self._declare(depth, attributes)
         if ":" in tag:
             namespace, name = self._resolve(tag)
         if depth == 2:
@@ -357,12 +359,10 @@ class Splitter:
             self._blame("an attribute is there twice")
 
     def _checkDeclaration(self, name: str, uri: str) -> None:
-        prefix = name[6:]
-        reserved = uri != ns.XML if prefix == "xml" else uri in _RESERVED
-        if reserved or prefix == "xmlns" or _NOT_IN_URI.search(uri):
-            self._blame(f"{name} may not be {uri!r}")
-        elif name != "xmlns" and (not uri or not _isNCName(prefix)):
-            self._blame(f"{name} declares nothing")
+        short = len(uri) <= _WORTH_REMEMBERING
+        objection = _objection(name, uri) if short else _objection.__wrapped__(name, uri)
+        if objection is not None:
+            self._blame(objection)
 
     def _resolve(self, qname: str) -> tuple[str, str]:
         """Namespace and local name of what has a prefix."""
@@ -388,6 +388,18 @@ class Splitter:
         raise StreamError(
             "restricted-xml", text="comments, processing instructions and DTDs are not allowed"
         )
+
+
+@lru_cache  # the same few come all the time
+def _objection(name: str, uri: str) -> str | None:
+    """What is wrong with a declaration, if anything."""
+    prefix = name[6:]
+    reserved = uri != ns.XML if prefix == "xml" else uri in _RESERVED
+    if reserved or prefix == "xmlns" or _NOT_IN_URI.search(uri):
+        return f"{name} may not be {uri!r}"
+    if name != "xmlns" and (not uri or not _isNCName(prefix)):
+        return f"{name} declares nothing"
+    return None
 
 
 def _badFormat(text: str) -> StreamError:

@@ -8,7 +8,7 @@ Whoever needs more asks: `Stanza.element` parses once, on demand.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pyexpat import ParserCreate
 from xml.sax.saxutils import escape, quoteattr
 
@@ -120,13 +120,13 @@ class Stanza:
         """The same, for use inside of another element: declares its own default namespace."""
         return self.withAttributes({"xmlns": self.attributes.get("xmlns", ns.CLIENT), **changes})
 
-    def without(self, unwanted: Collection[tuple[str, str]]) -> Stanza:
+    def without(self, unwanted: frozenset[tuple[str, str]]) -> Stanza:
         """
         This stanza less some of its direct child elements; itself if it has none of them.
 
         @param unwanted: namespaces and local names.
         """
-        if not any(child in self.children for child in unwanted):
+        if unwanted.isdisjoint(self.children):
             return self
         data = b""
         end = 0
@@ -217,8 +217,43 @@ def parse(data: bytes) -> domish.Element:
 
 
 def serialize(element: domish.Element) -> bytes:
-    """The bytes of a tree that is to be a first-level child of a stream."""
-    text: str = element.toXml(
-        prefixes={ns.STREAMS: "stream"}, defaultUri=ns.CLIENT, prefixesInScope=["stream"]
-    )
-    return text.encode()
+    """
+    The bytes of a tree that is to be a first-level child of a stream.
+
+    Not by domish's own serialiser: that one takes a prefix for another's namespace where the same
+    prefix is declared twice, and does not escape what comes from outside everywhere.
+    """
+    return "".join(_written(element, ns.CLIENT)).encode()
+
+
+def _written(node: domish.Element | str, default: str) -> Iterator[str]:
+    """
+    The parts of a node as XML. Elements get no prefix, but for what belongs to the stream itself.
+
+    @param default: the default namespace in scope.
+    """
+    if isinstance(node, domish.SerializedXML):
+        yield node
+    elif isinstance(node, str):
+        yield escape(node, {"\r": "&#13;"})
+    else:
+        uri = default if node.uri is None else node.uri
+        name = f"stream:{node.name}" if uri == ns.STREAMS else node.name
+        yield f"<{name}"
+        if uri not in (default, ns.STREAMS):
+            default = uri
+            yield f" xmlns={_quoted(uri)}"
+        for number, (key, value) in enumerate(node.attributes.items()):
+            if isinstance(key, str):
+                yield f" {key}={_quoted(value)}"
+            elif key[0] == ns.XML:
+                yield f" xml:{key[1]}={_quoted(value)}"
+            else:
+                yield f" xmlns:a{number}={_quoted(key[0])} a{number}:{key[1]}={_quoted(value)}"
+        if node.children:
+            yield ">"
+            for child in node.children:
+                yield from _written(child, default)
+            yield f"</{name}>"
+        else:
+            yield "/>"
