@@ -199,7 +199,8 @@ class Session(XMPPHandlerCollection):
         interests = self._chain.fromClient
         out = self._toServer
         for stanza in stanzas:
-            wanted = interests.get(_key(stanza))
+            key = stanza.name if stanza.namespace == ns.CLIENT else stanza.namespace
+            wanted = interests.get(key)
             if wanted is None or stanza.fault is not None:
                 self.flush()
                 self._downstream.authenticator.refuseStanza(stanza)
@@ -222,12 +223,13 @@ class Session(XMPPHandlerCollection):
         interests = self._chain.fromServer
         put = self.seat.outbox.put
         for stanza in stanzas:
-            if stanza.name == "iq" and self._asked and self._answers(stanza):
+            if self._asked and stanza.name == "iq" and self._answers(stanza):
                 continue
             if self._held is not None:
                 self._held[1].append(stanza)
                 continue
-            wanted = interests.get(_key(stanza))
+            key = stanza.name if stanza.namespace == ns.CLIENT else stanza.namespace
+            wanted = interests.get(key)
             if wanted is None or stanza.fault is not None:
                 self._drop(stanza, stanza.fault or "no stanza")
                 continue
@@ -409,10 +411,6 @@ class _Reading:
 
     def stopProducing(self) -> None:
         """The server is gone, and the client is still to hear of it."""
-
-
-def _key(stanza: Stanza) -> str:
-    return stanza.name if stanza.namespace == ns.CLIENT else stanza.namespace
 
 
 def _concerns(stanza: Stanza, namespaces: Iterable[str]) -> bool:
