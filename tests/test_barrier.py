@@ -1,114 +1,277 @@
-"""Tests of L{xmpproxy.barrier}."""
+"""Tests for L{xmpproxy.barrier}: what has passed, by pings alone, and what happens without answers."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from xmpproxy.barrier import GIVE_UP, IMPATIENCE, PATIENCE, Barrier
 
 
-class BarrierTests(SynchronousTestCase):
-    """What waits, and when its wait is over."""
+class Stage:
+    """
+    A barrier of strings, and a server that answers pings when it is told to.
 
-    def setUp(self) -> None:
+    @ivar pings: those that are not answered.
+    @ivar passed: the items that were reported, each time.
+    @ivar overdue: likewise.
+    @ivar readSince: what the barrier is told of the reading of the stream.
+    """
+
+    def __init__(self) -> None:
         self.clock = Clock()
-        self.pings: list[Callable[[], None]] = []
-        self.passed: list[str] = []
-        self.overdue: list[str] = []
+        self.pings: deque[Callable[[], None]] = deque()
+        self.passed: list[list[str]] = []
+        self.overdue: list[list[str]] = []
         self.readSince = 0.0
         self.barrier: Barrier[str] = Barrier(
             self.pings.append,
             self.clock,
-            self.passed.extend,
-            self.overdue.extend,
+            self.passed.append,
+            self.overdue.append,
             lambda: self.readSince,
         )
 
+    def wait(self, *items: str) -> None:
+        for item in items:
+            self.barrier.wait(item)
+
+    def answer(self) -> None:
+        """The server answers the oldest ping."""
+        self.pings.popleft()()
+
+    def spend(self, seconds: float, step: float = 0.05) -> None:
+        """Let time pass bit by bit."""
+        for _ in range(round(seconds / step)):
+            self.clock.advance(step)
+
+
+class Answered(SynchronousTestCase):
+    """The server answers in time."""
+
+    def setUp(self) -> None:
+        self.stage = Stage()
+
+    def test_nothingWaits(self) -> None:
+        """Without need nobody is asked."""
+        self.assertEqual(list(self.stage.pings), [])
+        self.assertEqual(self.stage.clock.getDelayedCalls(), [])
+
+    def test_one(self) -> None:
+        """An item passes with the answer to the ping that was sent for it."""
+        self.stage.wait("a")
+        self.assertEqual(len(self.stage.pings), 1)
+        self.assertEqual(self.stage.passed, [])
+        self.stage.answer()
+        self.assertEqual(self.stage.passed, [["a"]])
+
     def test_oneInFlight(self) -> None:
-        """All that comes while a ping is in flight waits for the next: that one was too early."""
-        self.barrier.wait("a")
-        self.barrier.wait("b")
-        self.barrier.wait("c")
-        self.assertEqual(len(self.pings), 1)
-        self.pings[0]()
-        self.assertEqual(self.passed, ["a"])
-        self.assertEqual(len(self.pings), 2)
-        self.pings[1]()
-        self.assertEqual(self.passed, ["a", "b", "c"])
-        self.assertEqual(len(self.pings), 2)
+        """What comes while a ping is in flight shares the next; that one is sent at the answer."""
+        self.stage.wait("a", "b", "c")
+        self.assertEqual(len(self.stage.pings), 1)
+        self.stage.answer()
+        self.assertEqual(self.stage.passed, [["a"]])
+        self.assertEqual(len(self.stage.pings), 1)
+        self.stage.wait("d")
+        self.stage.answer()
+        self.assertEqual(self.stage.passed, [["a"], ["b", "c"]])
+        self.stage.answer()
+        self.assertEqual(self.stage.passed, [["a"], ["b", "c"], ["d"]])
+        self.assertEqual(list(self.stage.pings), [])
 
-    def test_answerTwice(self) -> None:
-        """Only the first answer to a ping counts."""
-        self.barrier.wait("a")
-        self.barrier.wait("b")
-        self.pings[0]()
-        self.pings[0]()
-        self.assertEqual(self.passed, ["a"])
+    def test_pingFirst(self) -> None:
+        """The next ping is on its way before anybody acts upon the answer to the last one."""
+        pings: list[int] = []
+        self.stage.barrier = Barrier(
+            self.stage.pings.append,
+            self.stage.clock,
+            lambda items: pings.append(len(self.stage.pings)),
+            self.stage.overdue.append,
+        )
+        self.stage.wait("a", "b")
+        self.stage.answer()
+        self.assertEqual(pings, [1])
 
-    def test_overdue(self) -> None:
-        """A late answer is reported once for each item, and still counts."""
-        self.barrier.wait("a")
-        self.clock.advance(PATIENCE - 0.1)
-        self.assertEqual(self.overdue, [])
-        self.clock.advance(0.2)
-        self.assertEqual(self.overdue, ["a"])
-        self.pings[0]()
-        self.assertEqual(self.passed, ["a"])
+    def test_neverOverdue(self) -> None:
+        """Whose answers come in time is never overdue, however long that goes on."""
+        for n in range(100):
+            self.stage.wait(str(n))
+            self.stage.clock.advance(PATIENCE - 0.1)
+            self.stage.answer()
+        self.assertEqual(self.stage.overdue, [])
+        self.assertEqual(len(self.stage.passed), 100)
 
-    def test_overdueAlready(self) -> None:
-        """While an answer is late, nothing new waits long for it."""
-        self.barrier.wait("a")
-        self.clock.advance(PATIENCE)
-        self.barrier.wait("b")
-        self.clock.advance(IMPATIENCE)
-        self.assertEqual(set(self.overdue), {"a", "b"})
-        self.assertEqual(self.passed, [])
+    def test_oneTimer(self) -> None:
+        """Many pings make one timer, and in the end there is none."""
+        for n in range(100):
+            self.stage.wait(str(n))
+            self.stage.answer()
+            self.assertEqual(len(self.stage.clock.getDelayedCalls()), 1)
+        self.stage.clock.advance(PATIENCE)
+        self.assertEqual(self.stage.clock.getDelayedCalls(), [])
+        self.assertEqual(self.stage.overdue, [])
 
-    def test_inTime(self) -> None:
-        """Answers in time leave nothing to report, however many there are."""
-        for second in range(3 * int(PATIENCE)):
-            self.barrier.wait(str(second))
-            self.pings.pop()()
-            self.clock.advance(1)
-        self.assertEqual(self.overdue, [])
-        self.assertEqual(len(self.passed), 3 * int(PATIENCE))
 
-    def test_noAnswer(self) -> None:
-        """A server that answers no pings does not have things wait for ever."""
-        self.barrier.wait("a")
-        for _ in range(int(GIVE_UP) + 1):
-            self.clock.advance(1)
-        self.assertEqual(self.passed, ["a"])
-        self.barrier.wait("b")
-        self.assertEqual(len(self.pings), 2)
+class Overdue(SynchronousTestCase):
+    """The server takes long."""
 
-    def test_notRead(self) -> None:
-        """An answer that we do not read is not missing."""
-        self.barrier.wait("a")
-        self.readSince = math.inf
-        for _ in range(2 * int(GIVE_UP)):
-            self.clock.advance(1)
-        self.assertEqual(self.passed, [])
-        self.readSince = self.clock.seconds()
-        for _ in range(2 * int(GIVE_UP)):
-            self.clock.advance(1)
-        self.assertEqual(self.passed, ["a"])
+    def setUp(self) -> None:
+        self.stage = Stage()
+
+    def test_reported(self) -> None:
+        """After a while everything that waits is reported, once, and passes all the same."""
+        self.stage.wait("a", "b")
+        self.stage.clock.advance(PATIENCE - 0.1)
+        self.assertEqual(self.stage.overdue, [])
+        self.stage.clock.advance(0.1)
+        self.assertEqual(self.stage.overdue, [["a", "b"]])
+        self.stage.spend(PATIENCE)
+        self.assertEqual(self.stage.overdue, [["a", "b"]])
+        self.stage.answer()
+        self.stage.answer()
+        self.assertEqual(self.stage.passed, [["a"], ["b"]])
+
+    def test_impatience(self) -> None:
+        """What comes after that is reported soon."""
+        self.stage.wait("a")
+        self.stage.clock.advance(PATIENCE)
+        self.stage.wait("b")
+        self.assertEqual(self.stage.overdue, [["a"]])
+        self.stage.clock.advance(IMPATIENCE)
+        self.assertEqual(self.stage.overdue, [["a"], ["a", "b"]])
+        self.stage.spend(PATIENCE)
+        self.stage.wait("c")
+        self.stage.clock.advance(IMPATIENCE)
+        self.assertEqual(self.stage.overdue[2:], [["a", "b", "c"]])
+
+    def test_steadyTraffic(self) -> None:
+        """More items do not put the report of the others off."""
+        self.stage.wait("a")
+        self.stage.clock.advance(PATIENCE)
+        for n in range(20):
+            self.stage.wait(str(n))
+            self.stage.clock.advance(IMPATIENCE / 2)
+        self.assertGreater(len(self.stage.overdue), 5)
+        self.assertIn("18", self.stage.overdue[-1])
+
+    def test_patientAgain(self) -> None:
+        """Once the server has answered, it has as much time for the next ping as for the first."""
+        self.stage.wait("a")
+        self.stage.clock.advance(PATIENCE)
+        self.stage.answer()
+        self.stage.wait("b")
+        self.stage.clock.advance(PATIENCE - 0.1)
+        self.assertEqual(self.stage.overdue, [["a"]])
+        self.stage.clock.advance(0.1)
+        self.assertEqual(self.stage.overdue, [["a"], ["b"]])
 
     def test_hurry(self) -> None:
-        """On demand, everything that waits is overdue."""
-        self.barrier.wait("a")
-        self.barrier.wait("b")
-        self.barrier.hurry()
-        self.assertEqual(self.overdue, ["a", "b"])
+        """Whoever cannot wait has everything reported at once, and the next items soon."""
+        self.stage.wait("a", "b")
+        self.stage.barrier.hurry()
+        self.assertEqual(self.stage.overdue, [["a", "b"]])
+        self.stage.wait("c")
+        self.stage.clock.advance(IMPATIENCE)
+        self.assertEqual(self.stage.overdue, [["a", "b"], ["a", "b", "c"]])
+        self.stage.answer()
+        self.assertEqual(self.stage.passed, [["a"]])
+
+
+class NeverAnswered(SynchronousTestCase):
+    """The server does not answer at all."""
+
+    def setUp(self) -> None:
+        self.stage = Stage()
+
+    def test_givesUp(self) -> None:
+        """An answer is not expected for ever: what waits for it passes."""
+        self.stage.wait("a", "b")
+        self.stage.spend(GIVE_UP - 1)
+        self.assertEqual(self.stage.passed, [])
+        self.stage.spend(1)
+        self.assertEqual(self.stage.passed, [["a"]])
+        self.stage.spend(GIVE_UP)
+        self.assertEqual(self.stage.passed, [["a"], ["b"]])
+        self.assertEqual(self.stage.clock.getDelayedCalls(), [])
+
+    def test_givesUpInTraffic(self) -> None:
+        """Items that come all the time do not put that off."""
+        for n in range(round(GIVE_UP / 0.1)):
+            self.stage.wait(str(n))
+            self.stage.clock.advance(0.1)
+        self.assertEqual(self.stage.passed, [["0"]])
+
+    def test_answerAfterAll(self) -> None:
+        """An answer that nobody expects any more says nothing of later items."""
+        self.stage.wait("a", "b")
+        self.stage.spend(GIVE_UP)
+        self.stage.answer()
+        self.assertEqual(self.stage.passed, [["a"]])
+        self.stage.answer()
+        self.assertEqual(self.stage.passed, [["a"], ["b"]])
+
+    def test_notRead(self) -> None:
+        """As long as nobody reads the stream, the answer may well be there."""
+        self.stage.wait("a")
+        self.stage.readSince = math.inf
+        self.stage.spend(3 * GIVE_UP)
+        self.assertEqual(self.stage.passed, [])
+        self.stage.readSince = self.stage.clock.seconds()
+        self.stage.spend(GIVE_UP - 1)
+        self.assertEqual(self.stage.passed, [])
+        self.stage.answer()
+        self.assertEqual(self.stage.passed, [["a"]])
+
+    def test_readAgain(self) -> None:
+        """Once the stream has been read for long enough, it is not."""
+        self.stage.wait("a")
+        self.stage.readSince = math.inf
+        self.stage.spend(1.5 * GIVE_UP)
+        self.stage.readSince = self.stage.clock.seconds()
+        self.stage.spend(2 * GIVE_UP)
+        self.assertEqual(self.stage.passed, [["a"]])
 
     def test_stop(self) -> None:
-        """Nothing is called any more, and no timer stays."""
-        self.barrier.wait("a")
-        self.barrier.stop()
-        self.pings[0]()
-        self.assertEqual((self.passed, self.overdue), ([], []))
-        self.assertEqual(self.clock.getDelayedCalls(), [])
+        """Without a stream nothing is called any more."""
+        self.stage.wait("a", "b")
+        self.stage.clock.advance(PATIENCE)
+        self.stage.barrier.stop()
+        self.assertEqual(self.stage.clock.getDelayedCalls(), [])
+        self.stage.answer()
+        self.assertEqual(self.stage.passed, [])
+        self.assertEqual(self.stage.overdue, [["a", "b"]])
+
+
+class AnyOrder(SynchronousTestCase):
+    """Whatever happens when."""
+
+    @given(st.lists(st.sampled_from(("wait", "answer", "hurry", 0.2, 4.0)), max_size=60))
+    def test_once(self, happens: list[str | float]) -> None:
+        """Each item passes once, in order, by the answer to a ping that was sent after it came."""
+        stage = Stage()
+        pinged: deque[int] = deque()  # how many items had come before each ping in flight
+        count = 0
+        for what in happens:
+            if what == "wait":
+                count += 1
+                stage.wait(str(count))
+            elif what == "hurry":
+                stage.barrier.hurry()
+            elif isinstance(what, float):
+                stage.clock.advance(what)
+            elif pinged:
+                before = pinged.popleft()
+                stage.answer()
+                self.assertTrue(all(int(each) <= before for each in stage.passed[-1]))
+            self.assertLessEqual(len(stage.pings) - len(pinged), 1)
+            pinged.extend([count] * (len(stage.pings) - len(pinged)))
+        while stage.pings:
+            stage.answer()
+        items = [item for items in stage.passed for item in items]
+        self.assertEqual(items, [str(n + 1) for n in range(count)])

@@ -207,7 +207,7 @@ class Log(Conversation):
                 "client": "192.0.2.1",
                 "seconds": 42,
                 "fromClient": 1,
-                "fromServer": 4,  # the answer to disco among them
+                "fromServer": 3,
                 "copies": 1,
             },
         )

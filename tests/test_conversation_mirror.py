@@ -95,6 +95,20 @@ class Incoming(Conversation):
         self.chamber.server.answersPing()
         self.chamber.client.gets(message(body("She speaks"), ORCHARD, self.chamber.jid, id="m1"))
 
+    def test_serverEnds(self) -> None:
+        """What waits for the server's word is shown when the server has no more to say."""
+        said = message(body("She speaks"), ORCHARD, self.balcony.jid, id="m1")
+        self.balcony.server.sends(said)
+        self.balcony.client.getsBytes(said)
+        self.chamber.server.gets(PING)  # which it leaves unanswered
+        self.chamber.server.sends(message(body("Listen"), ORCHARD, self.chamber.jid, id="m2"))
+        self.balcony.server.answersPing()
+        self.balcony.client.gets(message(body("Listen"), ORCHARD, self.balcony.jid, id="m2"))
+        self.chamber.server.vanishes()
+        self.chamber.client.gets(message(body("She speaks"), ORCHARD, self.chamber.jid, id="m1"))
+        self.chamber.client.gets(message(body("Listen"), ORCHARD, self.chamber.jid, id="m2"))
+        self.chamber.client.getsError("reset")
+
     def test_toAll(self) -> None:
         """The server sends it to both: each gets its own, and no other."""
         said = message(body("She speaks"), ORCHARD, JULIET, id="m1")

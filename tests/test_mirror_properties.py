@@ -328,7 +328,7 @@ class World:
             message.epoch.credits -= 1
         session.up.clear()
         session.down.clear()
-        session.barrier.stop()
+        session.barrier.finish()
         if session.seat in self.mirror.seats:
             self.mirror.leave(session.seat)
 

@@ -69,13 +69,15 @@ class Barrier(Generic[T]):
         self._late = True
         self._overdue(self._asked + self._next)
 
-    def stop(self) -> None:
-        """The stream is gone: nothing will be called any more."""
+    def finish(self) -> None:
+        """The stream has ended: whatever was to come has come, so nothing waits any more."""
+        waited = self._asked + self._next
         self._asked = []
         self._next = []
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._passed(waited)
 
     def _ask(self) -> None:
         asked = self._asked = self._next

@@ -224,8 +224,10 @@ class Session(XMPPHandlerCollection):
         put = self.seat.outbox.put
         for stanza in stanzas:
             if self._asked and stanza.name == "iq" and self._answers(stanza):
+                self._fromServer -= 1
                 continue
             if self._held is not None:
+                self._fromServer -= 1
                 self._held[1].append(stanza)
                 continue
             key = stanza.name if stanza.namespace == ns.CLIENT else stanza.namespace
@@ -366,12 +368,12 @@ class Session(XMPPHandlerCollection):
 
     def upstreamLost(self, why: str, error: Stanza | None) -> None:
         """The server is gone, and sends nothing more."""
+        for link in self._links:
+            link.connectionLost(Failure(ConnectionError(why)))
         if self._outcome is None:
             log.warn("{jid}: the server is gone: {why}", jid=self.jid, why=why)
             self._end("server gone")
             self._downstream.closeStream(error or StreamError("reset", text=why))
-        for link in self._links:
-            link.connectionLost(Failure(ConnectionError(why)))
         if self.account is not None:
             self.account.mirror.leave(self.seat)
             self._accounts.leave(self.account, self)

@@ -49,7 +49,8 @@ class Mirroring(Link):
         self.parent.ask("get", f"<ping xmlns='{ns.PING}'/>", lambda _: answered())
 
     def _passed(self, credits: list[Credit]) -> None:
-        self._mirror.passed(self.parent.seat, credits)
+        if credits:
+            self._mirror.passed(self.parent.seat, credits)
 
     def _overdue(self, credits: list[Credit]) -> None:
         log.warn("{jid}: the server takes long to answer a ping", jid=self.parent.jid)
@@ -57,8 +58,8 @@ class Mirroring(Link):
         self.parent.flush()
 
     def connectionLost(self, reason: Failure) -> None:
-        """The server sends nothing more."""
-        self._barrier.stop()
+        """The server sends nothing more: what its client is still owed are copies."""
+        self._barrier.finish()
         super().connectionLost(reason)
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
