@@ -1,4 +1,4 @@
-"""Tests for L{xmpproxy.barrier}: what has passed, by pings alone, and what happens without answers."""
+"""Tests of L{xmpproxy.barrier}: what has passed, and what happens without answers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Stage:
         """The server answers the oldest ping."""
         self.pings.popleft()()
 
-    def spend(self, seconds: float, step: float = 0.05) -> None:
+    def spend(self, seconds: float, step: float = 0.125) -> None:
         """Let time pass bit by bit."""
         for _ in range(round(seconds / step)):
             self.clock.advance(step)
@@ -237,15 +237,16 @@ class NeverAnswered(SynchronousTestCase):
         self.stage.spend(2 * GIVE_UP)
         self.assertEqual(self.stage.passed, [["a"]])
 
-    def test_stop(self) -> None:
-        """Without a stream nothing is called any more."""
+    def test_finish(self) -> None:
+        """When the stream has ended nothing can come: all that waits passes, and that is all."""
         self.stage.wait("a", "b")
         self.stage.clock.advance(PATIENCE)
-        self.stage.barrier.stop()
+        self.stage.barrier.finish()
+        self.assertEqual(self.stage.passed, [["a", "b"]])
         self.assertEqual(self.stage.clock.getDelayedCalls(), [])
         self.stage.answer()
-        self.assertEqual(self.stage.passed, [])
-        self.assertEqual(self.stage.overdue, [["a", "b"]])
+        self.assertEqual(self.stage.passed, [["a", "b"]])
+        self.assertEqual(list(self.stage.pings), [])
 
 
 class AnyOrder(SynchronousTestCase):
