@@ -199,7 +199,7 @@ class Log(Conversation):
         (begun,) = self.logged("bound", balcony.jid)
         self.assertEqual(begun["client"], "192.0.2.1")
         (ended,) = self.logged("ended", balcony.jid)
-        fields = {"outcome", "client", "seconds", "fromClient", "fromServer", "copies"}
+        fields = {"outcome", "client", "seconds", "fromClient", "fromServer", "copies", "shared"}
         self.assertEqual(
             {field: ended[field] for field in fields},
             {
@@ -209,6 +209,7 @@ class Log(Conversation):
                 "fromClient": 1,
                 "fromServer": 3,
                 "copies": 1,
+                "shared": 0,
             },
         )
         self.assertEqual(self.logged("ended", chamber.jid), [])

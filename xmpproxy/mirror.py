@@ -215,7 +215,8 @@ class Seat:
     @ivar carbons: whether its client has enabled carbons.
     @ivar interested: whether its client is available, with a priority that is not negative.
     @ivar served: whether the server sends it carbons, so that the proxy owes it no copies.
-    @ivar copied: how many copies it was given.
+    @ivar copied: how many copies its client was shown.
+    @ivar shared: how many copies others were shown of what its client sent.
     @ivar outbox: what its client is sent.
     @ivar await_: has L{Mirror.passed} called with a credit once the server has handled everything
         that it has accepted by now. Whoever knows the server sets it.
@@ -239,6 +240,7 @@ class Seat:
         self.interested = False
         self.served = False
         self.copied = 0
+        self.shared = 0
         self.outbox = Outbox(write)
         self.await_: Callable[[Credit], None] = lambda credit: None
         self._credits: dict[_Key, list[Credit]] = {}
@@ -254,11 +256,16 @@ class Seat:
             return Due.NOTHING
         return Due.PLAIN_COPY
 
-    def show(self, line: Line) -> None:
-        """Send a copy, behind everything that waits, if one is due."""
+    def show(self, line: Line) -> bool:
+        """
+        Send a copy, behind everything that waits, if one is due.
+
+        @return: whether one was.
+        """
         copy = self._copy(line, self.due(line))
         if copy:
             self.outbox.append(copy)
+        return bool(copy)
 
     def _copy(self, line: Line, due: Due) -> bytes:
         copy = line.copyFor(self, due)
@@ -397,7 +404,7 @@ class Mirror:
             line = Line(message, Direction.SENT, seat.jid, self._makeId())
             for sibling in self.seats:
                 if sibling is not seat and not sibling.served:
-                    sibling.show(line)
+                    seat.shared += sibling.show(line)
         return decision
 
 

@@ -392,7 +392,7 @@ class Session(XMPPHandlerCollection):
         self._toClient.clear()
         log.info(
             "{jid}: ended: {outcome}, from {client}, {seconds:.0f} s, {fromClient} stanzas from "
-            "the client, {fromServer} from the server, {copies} copies",
+            "the client, {fromServer} from the server, {copies} copies to it, {shared} of its own",
             jid=self.jid,
             outcome=outcome,
             client=self._downstream.address,
@@ -400,6 +400,7 @@ class Session(XMPPHandlerCollection):
             fromClient=self._fromClient,
             fromServer=self._fromServer,
             copies=self.seat.copied,
+            shared=self.seat.shared,
         )
 
 
