@@ -82,6 +82,7 @@ class RawClient:
     @ivar jid: the bare JID; once bound, the full JID that the server gave.
     @ivar features: the stream features offered last.
     @ivar header: the stream header that the server sent last.
+    @ivar preface: bytes to send before anything else.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class RawClient:
         self.jid = JID(jid)
         self.features: Element | None = None
         self.header: Element | None = None
+        self.preface = b""
         self._host = host
         self._port = port
         self._password = password
@@ -138,6 +140,7 @@ class RawClient:
         if tls == "direct":
             endpoint = wrapClientTLS(self._verification(), endpoint)
         await connectProtocol(endpoint, self._protocol)
+        self.send(self.preface)
         await self.openStream()
         if tls == "starttls":
             self.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")

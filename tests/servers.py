@@ -146,7 +146,7 @@ class ServerCase(TestCase):
 
         Every parameter holds entries of the configuration file's table of that name.
 
-        @param listen: one table, or several; each gets an C{endpoint} where it has none.
+        @param listen: one table, or several; C{{tcp}} in an endpoint stands for a free port.
         """
         listeners = [listen] if isinstance(listen, Mapping) else listen
         proxy = Proxy(server, listeners, {"domain": domain, "mirror": mirror, "limits": limits})
@@ -180,13 +180,11 @@ class Proxy(ProcessProtocol):
         self._directory = Path(tempfile.mkdtemp(prefix="xmpproxy-"))
         self.config = self._directory / "xmpproxy.toml"
         direct = tables["domain"].get("upstream-tls") == "direct"
-        lines = [
-            line
-            for port, table in zip(self.ports, listen, strict=True)
-            for line in _toml(
-                "[[listen]]", {"endpoint": f"tcp:{port}:interface={self.host}", **table}
-            )
-        ]
+        lines: list[str] = []
+        for port, table in zip(self.ports, listen, strict=True):
+            endpoint = str(table.get("endpoint", "{tcp}"))
+            tcp = f"tcp:{port}:interface={self.host}"
+            lines += _toml("[[listen]]", {**table, "endpoint": endpoint.format(tcp=tcp)})
         certificate = {"certificate": str(server.certificate), "private-key": str(server.key)}
         lines += _toml("[tls]", certificate)
         upstream = {

@@ -89,6 +89,18 @@ class DirectTLS(ServerCase):
         self.assertEqual(client.jid.resource, "desk")
 
 
+@onServers("prosody")
+class LoadBalancer(ServerCase):
+    """Something before the proxy tells it by the PROXY protocol where a client really is."""
+
+    async def test_address(self) -> None:
+        proxy = await self.proxyFor(self.server, listen={"endpoint": "haproxy:{tcp}"})
+        client = self.rawClient("alice", "desk", proxy)
+        client.preface = b"PROXY TCP4 203.0.113.7 127.0.0.1 5555 5222\r\n"
+        await client.login()
+        self.assertIn(f"{client.jid.full()}: bound, from 203.0.113.7", proxy.log)
+
+
 @onServers(*DEBIAN)
 class Ends(ServerCase):
     """The end of a session is told to whoever is left."""
@@ -172,4 +184,4 @@ class ServerDies(ServerCase):
         with self.assertRaises(AssertionError) as caught:
             await again.connect()
         self.assertIn("remote-connection-failed", str(caught.exception))
-        self.assertIn("cannot connect", proxy.log)
+        self.assertIn("no connection to tcp:", proxy.log)

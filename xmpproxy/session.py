@@ -25,6 +25,7 @@ from zope.interface import implementer
 from xmpproxy import config, ns
 from xmpproxy.account import Account, Accounts
 from xmpproxy.downstream import Downstream
+from xmpproxy.ids import Ids
 from xmpproxy.mirror import Seat
 from xmpproxy.stanza import Stanza
 from xmpproxy.upstream import Upstream
@@ -103,6 +104,7 @@ class Session(XMPPHandlerCollection):
     @ivar domain: its domain.
     @ivar seat: its place in the account's conversation.
     @ivar account: the account, once the session is ready.
+    @ivar ids: makes the ids of copies.
     @ivar queueBytes: how much may wait for the client.
     @ivar readSince: since when the server's stream is read, in seconds; infinity while it is not.
     @ivar serverSession: whether the server itself answers the session iq of RFC 3921.
@@ -125,6 +127,7 @@ class Session(XMPPHandlerCollection):
         self.mirrorConfig = mirror
         self.account: Account | None = None
         self.ids = accounts.ids
+        self._questions = Ids()  # of this session alone: clients see the ids of copies
         self.queueBytes = downstream.limits.queue_bytes
         self.clock = upstream.clock
         self._downstream = downstream
@@ -274,7 +277,7 @@ class Session(XMPPHandlerCollection):
         @param payload: the child element.
         @param answered: called with the answer, a result or an error. The client never sees it.
         """
-        id = self.ids.make()
+        id = self._questions.make()
         self._asked[id] = answered
         to = f" to={quoteattr(self.domain)}" if kind == "get" else ""
         self.send(f"<iq type='{kind}' id='{id}'{to}>{payload}</iq>".encode())

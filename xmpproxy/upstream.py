@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from xmpproxy import features, ns, tls
 from xmpproxy.config import Domain, Limits
+from xmpproxy.connect import UnreachableError
 from xmpproxy.splitter import Splitter, StreamHeader
 from xmpproxy.stanza import Stanza
 from xmpproxy.xmlstream import OpenStreams, StanzaStream
@@ -261,6 +262,8 @@ class Upstreams(Service):
             await self._endpoint.connect(factory)
         except CancelledError:
             raise
+        except UnreachableError as e:
+            raise UpstreamFailed(str(e)) from e
         except Exception as e:
             why = str(e).rstrip(".")
             raise UpstreamFailed(

@@ -24,6 +24,8 @@ class Mirroring(Link):
     fromClient: ClassVar[Wants] = {"message": None}
     fromServer: ClassVar[Wants] = {"message": None}
 
+    _late = False  # the server owes an answer for long, and the log says so
+
     def connectionInitialized(self) -> None:
         """Pings to this session's server tell when a message can come no more."""
         self._barrier: Barrier[Credit] = Barrier(
@@ -49,11 +51,14 @@ class Mirroring(Link):
         self.parent.ask("get", f"<ping xmlns='{ns.PING}'/>", lambda _: answered())
 
     def _passed(self, credits: list[Credit]) -> None:
+        self._late = False
         if credits:
             self._mirror.passed(self.parent.seat, credits)
 
     def _overdue(self, credits: list[Credit]) -> None:
-        log.warn("{jid}: the server takes long to answer a ping", jid=self.parent.jid)
+        if not self._late:
+            self._late = True
+            log.warn("{jid}: the server takes long to answer a ping", jid=self.parent.jid)
         self._mirror.overdue(self.parent.seat, credits)
         self.parent.flush()
 
