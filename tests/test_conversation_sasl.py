@@ -303,6 +303,22 @@ class Terminate(Conversation):
         self.capulets.succeeds()
         self.loggedIn()
 
+    def test_abortMeanwhile(self) -> None:
+        """The client gives up while the proxy logs in; then it tries again."""
+        self.juliet.sends(plain())
+        Scram().challenges(self.capulets)
+        self.capulets.gets(f"<response xmlns='{ns.SASL}'>*</response>")
+        self.juliet.sends(ABORT)
+        self.capulets.gets(ABORT)
+        self.capulets.sends(failure("aborted"))
+        self.juliet.gets(failure("aborted"))
+        self.juliet.sends(plain())
+        scram = Scram()
+        scram.challenges(self.capulets)
+        scram.verifies(self.capulets)
+        scram.succeeds(self.capulets)
+        self.loggedIn()
+
     def test_withoutInitialResponse(self) -> None:
         """The client wants to be asked for its response (RFC 6120, section 6.4.2)."""
         self.juliet.sends(sasl("auth", None, "PLAIN"))

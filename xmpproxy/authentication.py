@@ -88,7 +88,10 @@ class Terminate:
         """The client sent an element of SASL."""
         text = str(stanza.element)
         if self._mechanism is not None:
-            return  # the server's answer decides, and comes soon
+            # The server's answer decides, and comes soon. It may be the answer to an abort.
+            if stanza.name == "abort":
+                self._upstream.send(stanza)
+            return
         if stanza.name == "auth" and stanza.attributes.get("mechanism") != "PLAIN":
             self._downstream.write(_failure("invalid-mechanism"))
         elif stanza.name == "auth" and not text:
