@@ -30,13 +30,18 @@ class Stage:
         self.passed: list[list[str]] = []
         self.overdue: list[list[str]] = []
         self.readSince = 0.0
+        self.pingsSeen = 0
         self.barrier: Barrier[str] = Barrier(
             self.pings.append,
             self.clock,
             self.passed.append,
             self.overdue.append,
             lambda: self.readSince,
+            self.woken,
         )
+
+    def woken(self) -> None:
+        self.pingsSeen = len(self.pings)
 
     def wait(self, *items: str) -> None:
         for item in items:
@@ -188,6 +193,13 @@ class NeverAnswered(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.stage = Stage()
+
+    def test_woken(self) -> None:
+        """Who flushes is told when time has done something, the next ping included."""
+        self.stage.wait("a", "b")
+        self.assertEqual(self.stage.pingsSeen, 0)
+        self.stage.spend(GIVE_UP)
+        self.assertEqual(self.stage.pingsSeen, len(self.stage.pings))
 
     def test_givesUp(self) -> None:
         """An answer is not expected for ever: what waits for it passes."""

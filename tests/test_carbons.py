@@ -157,6 +157,9 @@ class Forgery(SynchronousTestCase):
         delay = f"<delay xmlns='{ns.DELAY}' stamp='2026-01-01T00:00:00Z'/>"
         _, found = carbons.unwrap(_carbon(delay + _inner(from_=ROMEO)), ACCOUNT)
         self.assertEqual(found.attributes["from"], ROMEO)
+        # Some servers leave an address as its sender typed it.
+        _, found = carbons.unwrap(_carbon(_inner(from_=ROMEO, to="Juliet@Example.com")), ACCOUNT)
+        self.assertEqual(found.attributes["from"], ROMEO)
         direction, _ = carbons.unwrap(_carbon(_inner(to=ROMEO), wrapper="sent"), ACCOUNT)
         self.assertIs(direction, Direction.SENT)
 

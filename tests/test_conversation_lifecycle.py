@@ -78,6 +78,16 @@ class SlowClient(Conversation):
         for number in range(20):
             self.balcony.client.gets(self.copy(number))
 
+    def test_serverGoes(self) -> None:
+        """What waits for it when its server is lost is its own all the same."""
+        self.overheard(range(15))
+        self.balcony.server.vanishes()
+        self.balcony.client.sends("<presence/>")  # which finds nobody
+        self.balcony.client.readsOn()
+        for number in range(15):
+            self.balcony.client.gets(self.copy(number))
+        self.balcony.client.getsError("reset")
+
     def test_tooSlow(self) -> None:
         """Beyond the cap it has to go; the sibling does not notice."""
         self.overheard(range(40))

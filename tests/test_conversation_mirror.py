@@ -594,6 +594,24 @@ class OutgoingPrefix(Conversation):
         )
 
 
+class DiscoveryByStrangers(Conversation):
+    """Somebody guesses the id of a client's question."""
+
+    def test_strangersAnswer(self) -> None:
+        """It is passed on as it is, and answers nothing."""
+        window = self.logsIn("balcony")
+        window.client.sends(disco())
+        window.server.gets(disco())
+        forged = (
+            f"<iq type='result' id='d' from='{ORCHARD}'><query xmlns='{ns.DISCO_INFO}'>"
+            "<feature/></query></iq>"
+        )
+        window.server.sends(forged)
+        window.client.getsBytes(forged)
+        window.server.sends(discovered())
+        window.client.gets(discovered(ns.CARBONS, ns.CARBONS_RULES))
+
+
 class Discovery(Conversation):
     """The server has no carbons: the proxy says that it has."""
 

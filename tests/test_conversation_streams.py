@@ -510,7 +510,8 @@ class ServerLeaves(Conversation):
         """The client gets the server's own error: another client took its resource."""
         balcony = self.logsIn("balcony")
         error = f"<conflict xmlns='{ns.STREAM_ERRORS}'/>"
-        balcony.server.sends(f"<stream:error>{error}</stream:error></stream:stream>")
+        balcony.server.sends(f"<stream:error>{error}</stream:error>")
+        balcony.server.sends("<message><body>One more thing</body></message></stream:stream>")
         balcony.client.getsError("conflict")
         balcony.server.isLeft()
 

@@ -111,7 +111,14 @@ class PlainTests(SynchronousTestCase):
     def test_authzid(self) -> None:
         for authzid in ("", "alice@example.com", "Alice@EXAMPLE.com"):
             PlainCredentials(authzid, "alice", "x").checkAuthzid("example.com")
-        for authzid in ("bob@example.com", "alice@example.org", "alice@example.com/r", "a", "@"):
+        for authzid in (
+            "bob@example.com",
+            "alice@example.org",
+            "alice@example.com/r",
+            "a",
+            "@",
+            "a@.",
+        ):
             credentials = PlainCredentials(authzid, "alice", "x")
             error = self.assertRaises(SaslError, credentials.checkAuthzid, "example.com")
             self.assertEqual(error.condition, "invalid-authzid", authzid)

@@ -36,6 +36,7 @@ class Barrier(Generic[T]):
         passed: Callable[[list[T]], None],
         overdue: Callable[[list[T]], None],
         readSince: Callable[[], float] = lambda: 0.0,
+        woken: Callable[[], None] = lambda: None,
     ) -> None:
         """
         @param ping: sends a ping on the stream in question, and calls its argument when the
@@ -44,12 +45,14 @@ class Barrier(Generic[T]):
         @param overdue: called with items for which the answer takes long. They keep waiting.
         @param readSince: the time, in seconds of C{clock}, since which the stream has been read
             without a pause; infinity in a pause. An answer that we do not read is not missing.
+        @param woken: called after any of this was done because of the time, not by a caller.
         """
         self._ping = ping
         self._clock = clock
         self._passed = passed
         self._overdue = overdue
         self._readSince = readSince
+        self._woken = woken
         self._asked: list[T] = []  # the ping in flight was sent after these came
         self._next: list[T] = []  # these came while it was in flight
         self._since = 0.0  # when it was sent
@@ -114,6 +117,7 @@ class Barrier(Generic[T]):
         left = GIVE_UP - (now - max(self._since, self._readSince()))
         if left <= 0:
             self._answered(self._asked)
-            return
-        self.hurry()
-        self._lookIn(min(left, GIVE_UP))
+        else:
+            self.hurry()
+            self._lookIn(min(left, GIVE_UP))
+        self._woken()

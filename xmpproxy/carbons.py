@@ -130,7 +130,7 @@ def unwrap(carbon: Stanza, account: str) -> tuple[Direction, Stanza]:
         raise Forged("a carbon inside of a carbon")
     # A server leaves out `to` of what a session sends to its own account.
     own = message.attributes.get("to" if direction is Direction.RECEIVED else "from", account)
-    if own.partition("/")[0] != account:
+    if own.partition("/")[0].lower() != account.lower():  # servers may leave it as it was typed
         raise Forged("somebody else's message")
     return direction, message
 

@@ -71,7 +71,7 @@ class PlainCredentials:
         try:
             if JID(self.authzid) == JID(tuple=(self.authcid, domain, None)):
                 return
-        except InvalidFormat:
+        except (InvalidFormat, UnicodeError, IndexError):  # what its stringprep raises
             pass
         raise SaslError("invalid-authzid", "only the client's own bare JID can be asked for")
 

@@ -374,6 +374,7 @@ class Session(XMPPHandlerCollection):
         for link in self._links:
             link.connectionLost(Failure(ConnectionError(why)))
         if self._outcome is None:
+            self._slow = False  # the transport takes all that waits, and gets time to write it
             log.warn("{jid}: the server is gone: {why}", jid=self.jid, why=why)
             self._end("server gone")
             self._downstream.closeStream(error or StreamError("reset", text=why))

@@ -140,6 +140,8 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
             self._fail("the server speaks no XMPP 1.0")
 
     def stanzasReceived(self, stanzas: list[Stanza]) -> None:
+        if self._lost:
+            return  # sent behind the end of the stream
         splitter = self.xmlstream.stream
         ordinary: list[Stanza] = []
         for stanza in stanzas:

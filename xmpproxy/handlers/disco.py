@@ -26,22 +26,29 @@ class Disco(Link):
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
         """A question of the client, of the server or account perhaps."""
-        to = stanza.attributes.get("to")
-        own = (None, self.parent.seat.account, self.parent.domain)
-        if not self.parent.seat.served and stanza.type == "get" and to in own and stanza.id:
+        ours = not self.parent.seat.served and stanza.attributes.get("to") in self._own()
+        if ours and stanza.type == "get" and stanza.id:
             self._asked.append(stanza.id)
         return stanza
 
+    def _own(self) -> tuple[str | None, ...]:
+        """The addresses of the server and the account."""
+        return (None, self.parent.seat.account, self.parent.domain)
+
     def serverStanza(self, stanza: Stanza) -> Stanza | None:
         """An answer to the client."""
-        if stanza.type != "result" or stanza.id is None or stanza.id not in self._asked:
+        if stanza.id is None or stanza.id not in self._asked:
             return stanza
+        if stanza.attributes.get("from") not in (*self._own(), self.parent.jid):
+            return stanza  # somebody else's; clients' ids are easily guessed
         self._asked.remove(stanza.id)
+        if stanza.type != "result":
+            return stanza
         element = parse(stanza.data)
         for query in element.elements(ns.DISCO_INFO, "query"):
             if query.hasAttribute("node"):
                 return stanza  # of some part, not of the whole
-            listed = [each["var"] for each in query.elements(ns.DISCO_INFO, "feature")]
+            listed = [each.getAttribute("var") for each in query.elements(ns.DISCO_INFO, "feature")]
             for feature in _ADDED:
                 if feature not in listed:
                     query.addElement("feature")["var"] = feature

@@ -34,6 +34,7 @@ class Mirroring(Link):
             self._passed,
             self._overdue,
             lambda: self.parent.readSince,
+            self.parent.flush,
         )
         self.parent.seat.await_ = self._await
 
@@ -60,7 +61,6 @@ class Mirroring(Link):
             self._late = True
             log.warn("{jid}: the server takes long to answer a ping", jid=self.parent.jid)
         self._mirror.overdue(self.parent.seat, credits)
-        self.parent.flush()
 
     def connectionLost(self, reason: Failure) -> None:
         """The server sends nothing more: what its client is still owed are copies."""
@@ -99,7 +99,7 @@ class Mirroring(Link):
             )
             return
         to = message.attributes.get("to", seat.account)
-        if direction is Direction.SENT and to.partition("/")[0] == seat.account:
+        if direction is Direction.SENT and to.partition("/")[0].lower() == seat.account.lower():
             return  # written to oneself: it comes as received, too
         sender = message.attributes.get("from", seat.account)
         if seat.carbons:
