@@ -69,8 +69,8 @@ class Secure(Conversation):
     def serverTLS(self) -> IOpenSSLServerConnectionCreator:
         return ServerTLS(self.shown.chain, self.shown.key)
 
-    def asksForTLS(self) -> tuple[Client, Server]:
-        """A client with TLS, and the server it waits for, which the proxy asks for TLS."""
+    def waits(self) -> tuple[Client, Server]:
+        """A client with TLS, and the server it waits for."""
         client = self.client()
         client.opens()
         client.getsHeader(from_=DOMAIN)
@@ -79,7 +79,11 @@ class Secure(Conversation):
         client.gets(PROCEED)
         client.startsTLS(self.clientTLS())
         client.getsHeader(from_=DOMAIN)
-        server = self.server()
+        return client, self.server()
+
+    def asksForTLS(self) -> tuple[Client, Server]:
+        """The same, and the proxy asks the server for TLS."""
+        client, server = self.waits()
         server.opens(features(STARTTLS, PLAIN))
         server.gets(STARTTLS)
         return client, server
@@ -319,15 +323,7 @@ class ServersTLS(Secure):
 
     def test_notOffered(self) -> None:
         """A server without TLS, or a stranger who took the offer away, gets no password."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        client.gets(features(STARTTLS_REQUIRED))
-        client.sends(STARTTLS)
-        client.gets(PROCEED)
-        client.startsTLS(self.clientTLS())
-        client.getsHeader()
-        server = self.server()
+        client, server = self.waits()
         server.opens(features(PLAIN))
         server.isLeft()
         self.fails(client, "offers no STARTTLS", "upstream-tls")
@@ -341,15 +337,7 @@ class ServersTLS(Secure):
 
     def test_unasked(self) -> None:
         """The server goes ahead before it is asked."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        client.gets(features(STARTTLS_REQUIRED))
-        client.sends(STARTTLS)
-        client.gets(PROCEED)
-        client.startsTLS(self.clientTLS())
-        client.getsHeader()
-        server = self.server()
+        client, server = self.waits()
         server.getsHeader()
         server.sends(server.header() + PROCEED)
         server.isLeft()

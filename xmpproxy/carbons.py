@@ -100,6 +100,15 @@ def isCarbon(message: Stanza) -> bool:
     return not _CARBON.isdisjoint(message.children)
 
 
+def belongs(address: str, account: str) -> bool:
+    """
+    Whether an address is the account's own, bare or full. Servers may leave it as it was typed.
+
+    @param account: the bare JID.
+    """
+    return address.partition("/")[0].lower() == account.lower()
+
+
 class Forged(Exception):
     """A message that only looks like a carbon (CVE-2017-5589 and its family)."""
 
@@ -130,7 +139,7 @@ def unwrap(carbon: Stanza, account: str) -> tuple[Direction, Stanza]:
         raise Forged("a carbon inside of a carbon")
     # A server leaves out `to` of what a session sends to its own account.
     own = message.attributes.get("to" if direction is Direction.RECEIVED else "from", account)
-    if own.partition("/")[0].lower() != account.lower():  # servers may leave it as it was typed
+    if not belongs(own, account):
         raise Forged("somebody else's message")
     return direction, message
 

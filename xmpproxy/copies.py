@@ -58,7 +58,7 @@ def sent(message: Stanza, to: str, sender: str, mode: str, prefix: str, id: str)
     else:
         # The window of a person belongs to the bare JID; that of somebody met in a chat room to
         # the full one (XEP-0045, section 7.5).
-        room = (ns.MUC_USER, "x") in message.children
+        room = message.has(ns.MUC_USER, "x")
         author = recipient if room else recipient.partition("/")[0]
         prefix = prefix.format(resource=sender.partition("/")[2])
     return (

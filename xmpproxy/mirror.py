@@ -397,7 +397,7 @@ class Mirror:
         if len(self.seats) == 1 or all([each.served for each in self.seats]):
             return _ALONE
         to = message.attributes.get("to")
-        if to is None or to.partition("/")[0].lower() == seat.account.lower():
+        if to is None or carbons.belongs(to, seat.account):
             return _TO_ONESELF  # the server brings it, or received() copies it
         decision = carbons.eligible(message, Direction.SENT)
         if decision.copy:

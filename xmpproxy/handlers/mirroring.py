@@ -99,7 +99,7 @@ class Mirroring(Link):
             )
             return
         to = message.attributes.get("to", seat.account)
-        if direction is Direction.SENT and to.partition("/")[0].lower() == seat.account.lower():
+        if direction is Direction.SENT and carbons.belongs(to, seat.account):
             return  # written to oneself: it comes as received, too
         sender = message.attributes.get("from", seat.account)
         if seat.carbons:
