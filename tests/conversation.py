@@ -40,7 +40,7 @@ from xmpproxy import config, ns
 from xmpproxy.account import Accounts
 from xmpproxy.downstream import Downstream, DownstreamFactory
 from xmpproxy.handlers import CHAIN
-from xmpproxy.ids import Ids
+from xmpproxy.ids import copyIds
 from xmpproxy.login import Login
 from xmpproxy.session import Chain, Session
 from xmpproxy.tls import UpstreamTLS
@@ -59,8 +59,9 @@ PROCEED = f"<proceed xmlns='{ns.TLS}'/>"
 SUCCESS = f"<success xmlns='{ns.SASL}'/>"
 BIND = f"<bind xmlns='{ns.BIND}'/>"
 PING = f"<iq type='get' id='*' to='{DOMAIN}'><ping xmlns='{ns.PING}'/></iq>"
-#: What the proxy asks a server about itself, and how it enables carbons there.
+#: What the proxy asks a server about itself and the account, and how it enables carbons there.
 DISCO = f"<iq type='get' id='*' to='{DOMAIN}'><query xmlns='{ns.DISCO_INFO}'/></iq>"
+DISCO_ACCOUNT = f"<iq type='get' id='*' to='*'><query xmlns='{ns.DISCO_INFO}'/></iq>"
 ENABLE = f"<iq type='set' id='*'><enable xmlns='{ns.CARBONS}'/></iq>"
 #: The features that a client is offered once it has authenticated with a server that has none.
 BINDING = (
@@ -341,7 +342,13 @@ class Server(Peer):
     def answersDisco(self, *offered: str) -> None:
         """The proxy asks what the server can do; the server tells."""
         listed = "".join(f"<feature var='{feature}'/>" for feature in offered)
-        self.answers(self.gets(DISCO), f"<query xmlns='{ns.DISCO_INFO}'>{listed}</query>")
+        self.answers(self.getsDisco(), f"<query xmlns='{ns.DISCO_INFO}'>{listed}</query>")
+
+    def getsDisco(self) -> Element:
+        """The proxy asks what server and account can do; the latter can do nothing."""
+        request = self.gets(DISCO)
+        self.answers(self.gets(DISCO_ACCOUNT))
+        return request
 
     def answersPing(self) -> None:
         """The proxy asks whether the server has handled everything; it has."""
@@ -416,7 +423,7 @@ class Conversation(SynchronousTestCase):
         self.events: list[LogEvent] = []
         globalLogPublisher.addObserver(self._observe)
         self.addCleanup(globalLogPublisher.removeObserver, self._observe)
-        self.accounts = Accounts(Ids())
+        self.accounts = Accounts(copyIds())
         self.host = _Host(self.network, self._accept)
         self.upstreams = Upstreams(
             self.domain, self.host, self.upstreamTLS(), self.limits, self.network
@@ -556,6 +563,8 @@ class Conversation(SynchronousTestCase):
             server.answersDisco(*[ns.CARBONS] * carbons)
             if carbons:
                 server.answers(server.gets(ENABLE))
+        else:
+            server.answers(server.gets(DISCO_ACCOUNT))
         client.gets(bound(jid))
         window = Window(client, server, jid)
         if priority is not None:

@@ -11,7 +11,9 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from unittest import SkipTest
@@ -39,7 +41,11 @@ SKIPPED = "no real server"
 Table = Mapping[str, str | int | float | bool]
 _EMPTY: Table = MappingProxyType({})
 
+# Accounts for tests that want to be the first to use one.
+_STRANGERS = tuple(f"p{number}" for number in range(160))
+
 _servers: dict[tuple[str, bool, bool], lab.Server] = {}
+_met: defaultdict[lab.Server, Iterator[int]] = defaultdict(count)
 
 
 def requireServer(kind: str) -> None:
@@ -64,7 +70,8 @@ def realServer(kind: str, carbons: bool = True, archive: bool = False) -> lab.Se
     requireServer(kind)
     variant = (kind, carbons, archive)
     if variant not in _servers:
-        _servers[variant] = lab.start(kind, carbons=carbons, archive=archive)
+        users = (*lab.USERS, *_STRANGERS)
+        _servers[variant] = lab.start(kind, users=users, carbons=carbons, archive=archive)
     return _servers[variant]
 
 
@@ -106,6 +113,10 @@ class ServerCase(TestCase):
 
     def setUp(self) -> None:
         self.server = realServer(self.kind, self.carbons, self.archive)
+
+    def stranger(self) -> str:
+        """The name of an account that nobody has used: the server keeps nothing of it."""
+        return _STRANGERS[next(_met[self.server])]
 
     def rawClient(
         self, user: str, resource: str | None = None, at: Proxy | None = None

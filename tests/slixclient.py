@@ -20,8 +20,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
+from twisted.words.xish.domish import Element
 
 from tests.mailbox import Mailbox
+from xmpproxy.stanza import parse
 
 SECONDS = 20.0
 
@@ -62,6 +64,12 @@ class SlixClient:
         """The bodies of the messages that came, carbons included."""
         return [event["body"] for event in self.received if event["body"]]
 
+    @property
+    def messages(self) -> list[Element]:
+        """All messages that came, in order, whatever they contain."""
+        events = self._process.events.received
+        return [parse(event["xml"].encode()) for event in events if event["event"] == "stanza"]
+
     async def login(self, priority: int | None = 0) -> None:
         """Start the process, connect, log in, and become available.
 
@@ -80,10 +88,38 @@ class SlixClient:
         """Send a message."""
         self._process.command(do="message", to=to, body=body, type=type)
 
+    def send(self, data: str | bytes) -> None:
+        """Send some bytes as they are."""
+        text = data.decode() if isinstance(data, bytes) else data
+        self._process.command(do="send", data=text)
+
     async def enableCarbons(self) -> bool:
         """Ask for Message Carbons (XEP-0280); says whether they were granted."""
-        self._process.command(do="carbons")
+        return await self._carbons("enable")
+
+    async def disableCarbons(self) -> bool:
+        """Ask for no more of them; says whether that was granted."""
+        return await self._carbons("disable")
+
+    async def _carbons(self, wish: str) -> bool:
+        self._process.command(do="carbons", wish=wish)
         return bool((await self.expect(lambda event: event["event"] == "carbons"))["granted"])
+
+    async def commands(self) -> tuple[list[str], list[str]]:
+        """What the own account can do (XEP-0030): its features, and its commands' nodes."""
+        self._process.command(do="commands")
+        found = await self.expect(lambda event: event["event"] == "commands")
+        return found["features"], found["nodes"]
+
+    async def execute(self, node: str, **values: str) -> str:
+        """Execute a command of the own account (XEP-0050): ask for its form, and fill that in.
+
+        @param values: of the form's fields.
+        @return: the status in the end, or the condition of an error.
+        """
+        self._process.command(do="execute", node=node, values=values)
+        executed = await self.expect(lambda event: event["event"] == "executed")
+        return str(executed["status"])
 
     async def sync(self) -> None:
         """Wait until the server has handled everything sent so far, by a ping (XEP-0199)."""
@@ -152,14 +188,33 @@ def _report(event: str, **fields: object) -> None:
     print(json.dumps({"event": event, **fields}), flush=True)
 
 
+async def _execute(client: Any, node: str, values: dict[str, str]) -> str:
+    from slixmpp.exceptions import IqError
+
+    account = client.boundjid.bare
+    try:
+        first = (await client["xep_0050"].send_command(account, node))["command"]
+        form = first["form"]
+        form["type"] = "submit"
+        form["values"] = values
+        last = await client["xep_0050"].send_command(
+            account, node, action="complete", payload=form, sessionid=first["sessionid"]
+        )
+    except IqError as error:
+        return str(error.condition)
+    return str(last["command"]["status"])
+
+
 async def _run(host: str, port: int, jid: str, password: str, trust: str) -> None:
     from slixmpp import ClientXMPP
     from slixmpp.exceptions import IqError, IqTimeout
     from slixmpp.stanza import Message
+    from slixmpp.xmlstream.handler import Callback
+    from slixmpp.xmlstream.matcher import StanzaPath
 
     client = ClientXMPP(jid, password)
     client.ca_certs = Path(trust)
-    for plugin in "xep_0199", "xep_0280":
+    for plugin in "xep_0050", "xep_0199", "xep_0280":
         client.register_plugin(plugin)
 
     def show(event: str, stanza: Message) -> None:
@@ -177,6 +232,9 @@ async def _run(host: str, port: int, jid: str, password: str, trust: str) -> Non
     def failed(reason: object) -> None:
         _report("failed", reason=str(reason))
 
+    client.register_handler(
+        Callback("all", StanzaPath("message"), lambda stanza: _report("stanza", xml=str(stanza)))
+    )
     client.add_event_handler("session_start", bound)
     client.add_event_handler("failed_all_auth", failed)
     client.add_event_handler("message", lambda stanza: show("message", stanza))
@@ -195,12 +253,25 @@ async def _run(host: str, port: int, jid: str, password: str, trust: str) -> Non
                 client.send_presence(ppriority=priority)
             case {"do": "message", "to": to, "body": body, "type": type}:
                 client.send_message(mto=to, mbody=body, mtype=type)
-            case {"do": "carbons"}:
+            case {"do": "send", "data": data}:
+                client.send_raw(data)
+            case {"do": "carbons", "wish": wish}:
                 try:
-                    await client["xep_0280"].enable()
+                    await getattr(client["xep_0280"], wish)()
                     _report("carbons", granted=True)
                 except (IqError, IqTimeout):
                     _report("carbons", granted=False)
+            case {"do": "commands"}:
+                account = client.boundjid.bare
+                info = await client["xep_0030"].get_info(account)
+                items = await client["xep_0050"].get_commands(account)
+                _report(
+                    "commands",
+                    features=sorted(info["disco_info"]["features"]),
+                    nodes=[node for _, node, _ in items["disco_items"]["items"]],
+                )
+            case {"do": "execute", "node": node, "values": values}:
+                _report("executed", status=await _execute(client, node, values))
             case {"do": "ping"}:
                 with suppress(IqError):  # An answer, too.
                     await client["xep_0199"].send_ping(client.boundjid.domain)

@@ -1,4 +1,4 @@
-"""Tests of L{xmpproxy.carbons}: XEP-0280, clause by clause where a decision is made."""
+"""Tests of L{xmpproxy.carbons}. Which messages are eligible is in L{tests.test_xep0280}."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.messages import ACTIVE, ENCRYPTION, MARKABLE, PRIVATE, RECEIPT_REQUEST, message, stanza
+from tests.messages import PRIVATE, RECEIPT_REQUEST, message, stanza
 from xmpproxy import carbons, ns
 from xmpproxy.carbons import Direction, Forged
 from xmpproxy.stanza import Stanza
@@ -15,74 +15,7 @@ ACCOUNT = "juliet@example.com"
 JID = f"{ACCOUNT}/balcony"
 ROMEO = "romeo@example.net/orchard"
 NO_COPY = f"<no-copy xmlns='{ns.HINTS}'/>"
-RECEIPT = f"<received xmlns='{ns.RECEIPTS}' id='1'/>"
-MARKER = f"<displayed xmlns='{ns.CHAT_MARKERS}' id='1'/>"
-DIRECT_INVITATION = f"<x xmlns='{ns.CONFERENCE}' jid='room@muc.example.com'/>"
-MEDIATED_INVITATION = f"<x xmlns='{ns.MUC_USER}'><invite from='{ROMEO}'/></x>"
-ROOM = f"<x xmlns='{ns.MUC_USER}'/>"
-CORRECTION = f"<replace xmlns='{ns.CORRECTION}' id='1'/>"
-REACTIONS = f"<reactions xmlns='{ns.REACTIONS}' id='1'/>"
-RETRACTION = f"<retract xmlns='{ns.RETRACTION[1]}' id='1'/>"
-PROPOSE = f"<propose xmlns='{ns.JINGLE_MESSAGE}' id='1'/>"
-ARCHIVED = f"<result xmlns='{ns.MAM}' id='1'/>"
-EVENT = f"<event xmlns='{ns.PUBSUB_EVENT}'/>"
 CARBON = f"<received xmlns='{ns.CARBONS}'/>"
-
-BOTH = (True, True)
-SENT_ONLY = (False, True)
-NONE = (False, False)
-
-#: Section and clause, the message, and whether it is copied when received and when sent. Rows that
-#: say so are not to the letter of section 6.1.
-ELIGIBILITY: list[tuple[str, Stanza, tuple[bool, bool]]] = [
-    ("6.1 chat", message(type="chat"), BOTH),
-    ("6.1 chat without body", message(None, type="chat"), BOTH),
-    ("6.1 chat state", message(None, ACTIVE, type="chat"), BOTH),
-    ("6.1 normal with body", message(type="normal"), BOTH),
-    ("6.1 no type, with body", message(), BOTH),
-    ("6.1 unknown type is normal (RFC 6121, 5.2.2)", message(type="strange"), BOTH),
-    ("6.1 normal without body", message(None), NONE),
-    ("6.1 unknown payload", message(None, "<x xmlns='urn:example:x'/>"), NONE),
-    ("6.1 payload: receipt", message(None, RECEIPT), BOTH),
-    ("6.1 payload: chat state", message(None, ACTIVE), BOTH),
-    ("6.1 payload: chat marker", message(None, MARKER), BOTH),
-    ("6.1 payload: correction", message(None, CORRECTION), BOTH),
-    ("6.1 payload: reactions", message(None, REACTIONS), BOTH),
-    ("6.1 payload: retraction", message(None, RETRACTION), BOTH),
-    ("6.1 payload: encryption", message(None, ENCRYPTION), BOTH),
-    ("6.1 payload: call", message(None, PROPOSE), BOTH),
-    ("6.1 groupchat", message(type="groupchat"), NONE),
-    ("6.1 headline", message(type="headline"), NONE),
-    ("6.1 payload in a headline: not to the letter", message(None, RECEIPT, type="headline"), NONE),
-    ("6.1 error, whatever it answers: not to the letter", message(type="error"), NONE),
-    ("6.1 direct invitation", message(None, DIRECT_INVITATION), BOTH),
-    ("6.1 mediated invitation", message(None, MEDIATED_INVITATION), BOTH),
-    ("6.1 private message of a room", message("hi", ROOM, type="chat"), SENT_ONLY),
-    ("6.1 other message of a room", message("hi", ROOM), NONE),
-    (
-        "6.1 mediated invitation with a direct one beside it",
-        message("hi", MEDIATED_INVITATION, DIRECT_INVITATION),
-        BOTH,
-    ),
-    ("9 private", message("hi", PRIVATE, type="chat"), NONE),
-    ("9 no-copy", message("hi", NO_COPY, type="chat"), NONE),
-    ("9 private and no-copy", message("hi", PRIVATE, NO_COPY, type="chat"), NONE),
-    ("11 a copy is not copied", message("hi", CARBON, type="chat"), NONE),
-    ("XEP-0313 archived", message(None, ARCHIVED), NONE),
-    ("XEP-0060 event with a body", message("hi", EVENT), NONE),
-    ("requests change nothing", message("hi", RECEIPT_REQUEST, MARKABLE, type="chat"), BOTH),
-]
-
-
-class Eligibility(SynchronousTestCase):
-    """Section 6.1."""
-
-    def test_table(self) -> None:
-        """Every row."""
-        for clause, each, (received, sent) in ELIGIBILITY:
-            decisions = [carbons.eligible(each, direction) for direction in Direction]
-            self.assertEqual([d.copy for d in decisions], [received, sent], clause)
-            self.assertTrue(all(d.reason for d in decisions), clause)
 
 
 class Wrapping(SynchronousTestCase):
@@ -110,6 +43,12 @@ class Wrapping(SynchronousTestCase):
         """Only the mark goes."""
         delivered = carbons.withoutPrivate(message("hi", PRIVATE, NO_COPY, to=ROMEO))
         self.assertEqual(delivered.children, ((ns.CLIENT, "body"), (ns.HINTS, "no-copy")))
+
+    def test_hinted(self) -> None:
+        """A hint takes its place, once."""
+        for marks in ([PRIVATE], [PRIVATE, PRIVATE], [PRIVATE, NO_COPY], [NO_COPY, PRIVATE]):
+            delivered = stanza(carbons.hinted(message("hi", *marks, to=ROMEO)).data)
+            self.assertEqual(delivered.children, ((ns.CLIENT, "body"), (ns.HINTS, "no-copy")))
 
 
 def _carbon(

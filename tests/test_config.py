@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.certificates import Authority, selfSigned
 from xmpproxy.config import (
     FLAGS,
+    Client,
     Config,
     ConfigError,
     Domain,
@@ -90,7 +91,10 @@ class WhatIsRightTests(ConfigTestCase):
                     ),
                 ),
                 mirror=Mirror(
-                    server_carbons="auto", plain_copies="prefix", prefix="me@{resource}: "
+                    server_carbons="auto",
+                    plain_copies="prefix",
+                    prefix="me@{resource}: ",
+                    client=(),
                 ),
                 limits=Limits(
                     stanza_bytes=262144, depth=200, login_seconds=60.0, queue_bytes=1048576
@@ -131,6 +135,12 @@ class WhatIsRightTests(ConfigTestCase):
             server-carbons = "ignore"
             plain-copies = "off"
             prefix = "{{{resource}}} "
+            [[mirror.client]]
+            resource = "bot-*"
+            plain-copies = "self"
+            [[mirror.client]]
+            resource = "*"
+            alias = "<{mobile}>"
             [limits]
             stanza-bytes = 10000
             depth = 5
@@ -143,7 +153,54 @@ class WhatIsRightTests(ConfigTestCase):
         self.assertEqual(config.tls.private_key, self.directory / "server.key")
         self.assertEqual(config.domain[0].upstream_trust, self.directory / "ca.pem")
         self.assertEqual(config.mirror.prefix.format(resource="home"), "{home} ")
+        self.assertEqual(
+            config.mirror.client,
+            (
+                Client(resource="bot-*", plain_copies="self", alias=None),
+                Client(resource="*", plain_copies=None, alias="<{mobile}>"),
+            ),
+        )
         self.assertEqual(config.limits.login_seconds, 0.5)
+
+    def test_modes(self) -> None:
+        """What is said of a client counts before its listener, and that before the rest."""
+        bots = Client(resource="bot-*", plain_copies="off")
+        mirror = Mirror(plain_copies="prefix", client=(bots,))
+        listen, quiet = Listen(endpoint="tcp:1"), Listen(endpoint="tcp:2", plain_copies="self")
+        for resource, at, mode in (
+            ("home", listen, "prefix"),
+            ("home", quiet, "self"),
+            ("bot-7", listen, "off"),
+            ("bot-7", quiet, "off"),
+            ("Bot-7", listen, "prefix"),  # resources differ in case (RFC 7622, section 3.4)
+            ("a-bot-7", listen, "prefix"),
+            ("bot-7\nx", listen, "off"),
+        ):
+            self.assertEqual(mirror.modeOf(resource, at), mode, resource)
+
+    def test_firstClientCounts(self) -> None:
+        """For each key it is the first that matches and has it."""
+        mirror = Mirror(
+            client=(
+                Client(resource="bot-1", alias="one"),
+                Client(resource="bot-?", alias="bot", plain_copies="off"),
+                Client(resource="*", alias="any", plain_copies="self"),
+            )
+        )
+        listen = Listen(endpoint="tcp:1")
+        for resource, name, mode in (
+            ("bot-1", "one", "off"),
+            ("bot-2", "bot", "off"),
+            ("bot-10", "any", "self"),
+        ):
+            self.assertEqual(mirror.nameOf(resource), name)
+            self.assertEqual(mirror.modeOf(resource, listen), mode)
+
+    def test_namesOfClients(self) -> None:
+        """Without an alias it is the resource, whatever that looks like."""
+        mirror = Mirror(client=(Client(resource="bot-*", plain_copies="off"),))
+        for resource in ("home", "bot-1", "[a-z]*", ""):
+            self.assertEqual(mirror.nameOf(resource), resource)
 
     def test_names(self) -> None:
         """Domain names are prepared (RFC 3491), and lose the dot at their end (RFC 7622)."""
@@ -293,7 +350,8 @@ class WhatIsWrongTests(ConfigTestCase):
         )
         self.assertProblem(
             LISTEN + DOMAIN + '[mirror]\n"x\\ny" = 1',
-            'mirror."x\\ny": unknown key; the keys here are server-carbons, plain-copies, prefix',
+            'mirror."x\\ny": unknown key; '
+            "the keys here are server-carbons, plain-copies, prefix, client",
         )
         for key in ("directory", "file"):  # what Config knows, but no file can say
             (problem,) = self.problems(f'{key} = "/"\n' + LISTEN + DOMAIN)
@@ -404,6 +462,39 @@ class WhatIsWrongTests(ConfigTestCase):
                 problem,
             )
             self.load(text + "accept-plaintext = true\n")
+
+    def test_client(self) -> None:
+        """Sections within a section are called by their whole name."""
+        for text, problem in (
+            ("", 'resource: missing; write for example resource = "bot-*"'),
+            ('resource = ""', 'resource: "" matches no client; write a pattern such as bot-*'),
+            ("resource = 7", "resource: must be a string, not 7; put it in quotes"),
+            ('resource = "a"\nalais = "b"', "alais: unknown key; did you mean alias?"),
+            (
+                'resource = "a"\nplain-copies = "none"',
+                'plain-copies: must be "prefix", "self" or "off", not "none"; write one of these',
+            ),
+            (
+                'resource = "a"\nalias = " "',
+                'alias: " " is no name; write one such as phone, or leave alias out',
+            ),
+            (
+                'resource = "a"\nalias = "\\u001b[1m"',
+                'alias: "\\u001b[1m" has a character that XML forbids; take it out',
+            ),
+        ):
+            self.assertProblem(
+                LISTEN + DOMAIN + f"[[mirror.client]]\n{text}", f"mirror.client[0].{problem}"
+            )
+        self.assertProblem(
+            LISTEN + DOMAIN + '[mirror.client]\nresource = "a"',
+            "mirror.client: must be a list of sections; "
+            "write [[mirror.client]], in double brackets",
+        )
+        self.assertProblem(
+            LISTEN + DOMAIN + "[mirror]\nclient = [1]",
+            "mirror.client[0]: must be a section; write [[mirror.client]] and its keys below",
+        )
 
     def test_prefix(self) -> None:
         for prefix, problem in (
@@ -591,7 +682,8 @@ class ExampleTests(ConfigTestCase):
         )
 
     def test_everyKey(self) -> None:
-        text = re.sub(r"^#(?=[a-z-]+ = )", "", self.example.read_text(), flags=re.MULTILINE)
+        commentedOut = re.compile(r"^#(?=[a-z-]+ = |\[\[)", re.MULTILINE)
+        text = commentedOut.sub("", self.example.read_text())
         authority = Authority()
         certificate, key = authority.issue("example.com").write(self.directory)
         certificate.rename(self.directory / "fullchain.pem")
@@ -604,6 +696,7 @@ class ExampleTests(ConfigTestCase):
             config.tls,
             config.domain[0],
             config.mirror,
+            config.mirror.client[0],
             config.limits,
         ):
             self.assertEqual(
@@ -643,7 +736,11 @@ def sectionOf(model: type[BaseModel]) -> st.SearchStrategy[dict[str, Any]]:
         for key, field in fields.items()
         if field.is_required()
     }
-    optional = {key: words | values for key in fields if key not in required}
+    optional = {
+        key: st.lists(sectionOf(Client), max_size=3) | values if key == "client" else words | values
+        for key in fields
+        if key not in required
+    }
     right = st.fixed_dictionaries(required, optional=optional)
     wrong = st.dictionaries(st.sampled_from(sorted(fields)) | texts, values, max_size=5)
     return right | right | wrong

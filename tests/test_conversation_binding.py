@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tests.conversation import (
     BINDING,
-    DISCO,
     DOMAIN,
     ENABLE,
     JULIET,
@@ -134,7 +133,7 @@ class Binding(Conversation):
         """A server that does not answer the proxy's question keeps no client waiting for long."""
         self.asks(request())
         self.capulets.sends(bound(f"{JULIET}/balcony", "b"))
-        self.capulets.gets(DISCO)
+        self.capulets.getsDisco()
         self.network.wait(2.9)
         self.juliet.getsNothing()
         self.network.wait(0.1)
@@ -144,7 +143,7 @@ class Binding(Conversation):
         """An answer that comes when nobody waits any more is not the client's."""
         self.asks(request())
         self.capulets.sends(bound(f"{JULIET}/balcony", "b"))
-        question = self.capulets.gets(DISCO)
+        question = self.capulets.getsDisco()
         self.network.wait(3)
         self.juliet.gets(bound(f"{JULIET}/balcony", "b"))
         self.capulets.answers(question)
@@ -154,7 +153,7 @@ class Binding(Conversation):
         """They are used from then on."""
         self.asks(request())
         self.capulets.sends(bound(f"{JULIET}/balcony", "b"))
-        question = self.capulets.gets(DISCO)
+        question = self.capulets.getsDisco()
         self.network.wait(3)
         self.juliet.gets(bound(f"{JULIET}/balcony", "b"))
         self.capulets.answers(
@@ -167,7 +166,7 @@ class Binding(Conversation):
         """An answer that is no XML with namespaces is an answer without content."""
         self.asks(request())
         self.capulets.sends(bound(f"{JULIET}/balcony", "b"))
-        self.capulets.answers(self.capulets.gets(DISCO), "<a:b/>")
+        self.capulets.answers(self.capulets.getsDisco(), "<a:b/>")
         self.network.wait(3)
         self.juliet.gets(bound(f"{JULIET}/balcony", "b"))
 
@@ -175,7 +174,7 @@ class Binding(Conversation):
         """Only the server can, even if somebody guesses the id."""
         self.asks(request())
         self.capulets.sends(bound(f"{JULIET}/balcony", "b"))
-        question = self.capulets.gets(DISCO)
+        question = self.capulets.getsDisco()
         forged = f"<iq type='result' from='{ROMEO}/x' id='{question['id']}'/>"
         self.capulets.sends(forged)
         self.juliet.getsNothing()

@@ -308,7 +308,7 @@ class BadInput(Conversation):
         """One resource to a stream: the request is answered with an error, first."""
         self.culprit.client.sends(f"<iq type='set' id='b2'>{BIND}</iq>")
         self.culprit.client.gets(
-            f"<iq type='error' id='b2'>{BIND}<error type='cancel' code='*'>"
+            "<iq type='error' id='b2'><error type='cancel' code='*'>"
             f"<not-allowed xmlns='{ns.STANZA_ERRORS}'/>"
             f"<text xmlns='{ns.STANZA_ERRORS}'>this stream has a resource</text></error></iq>"
         )

@@ -75,7 +75,7 @@ def discovered(*offered: str, from_: str = "", node: str = "") -> str:
 def wantsCarbons(window: Window) -> None:
     """The client asks for carbons; it is the proxy that answers."""
     window.client.sends(enable())
-    window.client.gets("<iq type='result' id='c'/>")
+    window.client.gets(f"<iq type='result' id='c' from='{JULIET}' to='{window.jid}'/>")
     window.server.getsNothing()
 
 
@@ -245,7 +245,6 @@ class Incoming(Conversation):
                 self.balcony.jid,
                 "error",
             ),
-            message(body("O") + PRIVATE, ORCHARD, self.balcony.jid),
             message(body("O") + f"<no-copy xmlns='{ns.HINTS}'/>", ORCHARD, self.balcony.jid),
             message("<x xmlns='urn:example'/>", ORCHARD, self.balcony.jid, ""),
             message(f"<result xmlns='{ns.MAM}' queryid='q'/>", JULIET, self.balcony.jid, ""),
@@ -421,7 +420,9 @@ class Outgoing(Conversation):
         """A client may change its mind."""
         wantsCarbons(self.chamber)
         self.chamber.client.sends(enable("disable", JULIET, "c2"))
-        self.chamber.client.gets(f"<iq type='result' id='c2' from='{JULIET}'/>")
+        self.chamber.client.gets(
+            f"<iq type='result' id='c2' from='{JULIET}' to='{self.chamber.jid}'/>"
+        )
         self.says(message(body("Good night"), to=ORCHARD))
         self.chamber.client.gets(
             message(body("me@balcony: Good night"), ROMEO, self.chamber.jid, id="*")
@@ -479,9 +480,15 @@ class Outgoing(Conversation):
             self.says(said)
 
     def test_privateMark(self) -> None:
-        """Where the proxy does the carbons, the mark is for the proxy: it goes no further."""
-        self.balcony.client.sends(message(body("O") + PRIVATE, to=ORCHARD))
-        self.balcony.server.gets(message(body("O"), to=ORCHARD))
+        """
+        Where the proxy does the carbons, the mark is for the proxy: it goes no further. The hint
+        that takes its place keeps the recipient's server from copying (section 9).
+        """
+        hint = f"<no-copy xmlns='{ns.HINTS}'/>"
+        self.balcony.client.sends(message(PRIVATE + body("O"), to=ORCHARD))
+        self.balcony.server.gets(message(body("O") + hint, to=ORCHARD))
+        self.balcony.client.sends(message(body("O") + hint + PRIVATE, to=ORCHARD))
+        self.balcony.server.gets(message(body("O") + hint, to=ORCHARD))
 
     def test_chatStates(self) -> None:
         """There is nothing to read: no plain copy. Carbons have it all."""
@@ -609,7 +616,7 @@ class DiscoveryByStrangers(Conversation):
         window.server.sends(forged)
         window.client.getsBytes(forged)
         window.server.sends(discovered())
-        window.client.gets(discovered(ns.CARBONS, ns.CARBONS_RULES))
+        window.client.gets(discovered(ns.CARBONS, ns.CARBONS_RULES, ns.COMMANDS))
 
 
 class Discovery(Conversation):
@@ -643,7 +650,7 @@ class Discovery(Conversation):
             self.asks(
                 disco(to),
                 discovered(from_=JULIET),
-                discovered(ns.CARBONS, ns.CARBONS_RULES, from_=JULIET),
+                discovered(ns.CARBONS, ns.CARBONS_RULES, ns.COMMANDS, from_=JULIET),
             )
 
     def test_others(self) -> None:
@@ -670,7 +677,9 @@ class Discovery(Conversation):
         """The proxy answers, from the address that was asked."""
         for to in (JULIET, DOMAIN):
             self.balcony.client.sends(enable(to=to))
-            self.balcony.client.gets(f"<iq type='result' id='c' from='{to}'/>")
+            self.balcony.client.gets(
+                f"<iq type='result' id='c' from='{to}' to='{self.balcony.jid}'/>"
+            )
         self.balcony.server.getsNothing()
 
     def test_carbonsOfOthers(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from tests.conversation import (
     BIND,
     BINDING,
-    DISCO,
     DOMAIN,
     ENABLE,
     JULIET,
@@ -175,7 +174,7 @@ class Prefixes(Conversation):
         server.gets(f"<iq type='set' id='b'>{BIND}</iq>")
         result = bound(f"{JULIET}/balcony", "b").replace("<iq", f"<iq xmlns='{ns.CLIENT}'")
         server.sends(result)
-        server.gets(DISCO)
+        server.getsDisco()
         self.network.wait(3)
         client.getsBytes(result)
         message = (
@@ -494,7 +493,7 @@ class ServerLeaves(Conversation):
         client.sends(f"<iq type='set' id='b'>{BIND}</iq>")
         server.gets(f"<iq type='set' id='b'>{BIND}</iq>")
         server.sends(bound(f"{JULIET}/balcony", "b"))
-        server.gets(DISCO)
+        server.getsDisco()
         server.vanishes()
         client.getsError("reset")
 

@@ -25,7 +25,10 @@ from xmpproxy.account import Accounts
 from xmpproxy.barrier import GIVE_UP, Barrier
 from xmpproxy.carbons import Decision, Direction
 from xmpproxy.ids import Ids
-from xmpproxy.mirror import Credit, Due, Line, Mirror, Outbox, Seat, Slot
+from xmpproxy.line import Due, Line
+from xmpproxy.mirror import Mirror
+from xmpproxy.outbox import Outbox, Slot
+from xmpproxy.seat import MOST_OWED, Seat
 from xmpproxy.stanza import Stanza
 
 ACCOUNT = "juliet@example.com"
@@ -38,7 +41,7 @@ class Window(Seat):
     A session whose barrier is the test's: L{passes} says when the server has handled everything.
 
     @ivar sent: what its client was sent.
-    @ivar waiting: the credits whose barrier has not passed.
+    @ivar waiting: the numbers of credits whose barrier has not passed.
     """
 
     def __init__(self, mirror: Mirror, resource: str, mode: str = "prefix") -> None:
@@ -46,7 +49,7 @@ class Window(Seat):
         super().__init__(f"{ACCOUNT}/{resource}", self.sent.append, mode)
         self.interested = True
         self.mirror = mirror
-        self.waiting: list[Credit] = []
+        self.waiting: list[int] = []
         self.await_ = self.waiting.append
         mirror.join(self)
 
@@ -62,11 +65,12 @@ class Window(Seat):
         """The server has handled what there was when these credits were given, or all were."""
         passed = self.waiting[:credits]
         del self.waiting[:credits]
-        self.mirror.passed(self, passed)
+        if passed:
+            self.mirror.passed(self, passed[-1])
 
     def overdue(self) -> None:
         """The answer takes long."""
-        self.mirror.overdue(self, self.waiting)
+        self.mirror.overdue(self)
 
     @property
     def shows(self) -> list[str]:
@@ -151,7 +155,7 @@ class Forks(Account):
             self.balcony.gets(first)
             self.assertEqual(
                 self.chamber.gets(other)[0].reason,
-                carbons.eligible(other, Direction.RECEIVED).reason,
+                carbons.eligible(other, Direction.RECEIVED, ACCOUNT).reason,
             )
 
     def test_sameContent(self) -> None:
@@ -398,7 +402,9 @@ class Copies(Account):
             message("hi", PRIVATE, to=ROMEO),
             message(None, "<x xmlns='urn:x'/>", to=ROMEO),
         ):
-            self.assertEqual(self.balcony.says(said), carbons.eligible(said, Direction.SENT))
+            self.assertEqual(
+                self.balcony.says(said), carbons.eligible(said, Direction.SENT, ACCOUNT)
+            )
         self.balcony.says(message("?OTR:AAMC", to=ROMEO))
         self.balcony.says(message(None, ACTIVE, to=ROMEO, type="chat"))
         self.assertEqual(self.chamber.sent, [])
@@ -516,6 +522,217 @@ class ServerWithCarbons(Account):
         self.assertEqual((self.balcony.shows, self.chamber.shows), (["me@chamber: 1"], []))
 
 
+class CarbonsForSome(Account):
+    """
+    The server sends its carbons to the chamber only. What it shows there, of sessions that do not
+    go through the proxy too, the balcony is to see as well.
+    """
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.chamber.served = True
+
+    def carbon(self, window: Window, said: Stanza, direction: Direction) -> Decision:
+        """The server sends a carbon."""
+        sender = said.attributes.get("from")
+        wrapped = stanza(carbons.wrap(said, direction, ACCOUNT, window.jid, sender))
+        return self.mirror.carbon(window, wrapped, *carbons.unwrap(wrapped, ACCOUNT))
+
+    def test_received(self) -> None:
+        """A carbon is a fork like any other: of what the balcony got, ..."""
+        said = incoming("hi", to=self.balcony.jid)
+        self.balcony.gets(said)
+        self.assertFalse(self.carbon(self.chamber, said, Direction.RECEIVED).copy)
+        self.chamber.passes()
+        self.assertEqual((self.balcony.shows, self.chamber.shows), (["hi"], ["hi"]))
+
+    def test_receivedFirst(self) -> None:
+        """... or of what it will get, ..."""
+        said = incoming("hi", to=self.balcony.jid)
+        self.assertTrue(self.carbon(self.chamber, said, Direction.RECEIVED).copy)
+        self.balcony.gets(said)
+        self.balcony.passes()
+        self.assertEqual((self.balcony.shows, self.chamber.shows), (["hi"], ["hi"]))
+
+    def test_receivedElsewhere(self) -> None:
+        """... or of what neither gets."""
+        self.carbon(self.chamber, incoming("hi", to=f"{ACCOUNT}/mobile"), Direction.RECEIVED)
+        self.balcony.passes()
+        self.assertEqual((self.balcony.shows, self.chamber.shows), (["hi"], ["hi"]))
+
+    def test_addressRewritten(self) -> None:
+        """ejabberd, if the resource is gone: carbons keep its address, direct messages do not."""
+        self.balcony.gets(incoming("hi", to=self.balcony.jid))
+        self.carbon(self.chamber, incoming("hi", to=f"{ACCOUNT}/gone"), Direction.RECEIVED)
+        self.chamber.passes()
+        self.assertEqual((self.balcony.shows, self.chamber.shows), (["hi"], ["hi"]))
+
+    def test_sentElsewhere(self) -> None:
+        """What a session beyond the proxy said is shown once, however many carbons tell of it."""
+        closet = self.window("closet")
+        closet.served = True
+        said = message("hi", from_=f"{ACCOUNT}/mobile", to=ROMEO, type="chat", id="1")
+        for window in (self.chamber, closet):
+            self.carbon(window, said, Direction.SENT)
+        for window in (self.balcony, self.chamber, closet):
+            window.passes()
+            self.assertEqual(window.shows, ["me@mobile: hi"])
+
+    def test_sentHere(self) -> None:
+        """What one of these sessions said was shown when it did."""
+        said = message("hi", to=ROMEO, type="chat", id="1", from_=f"{ACCOUNT}/closet")
+        closet = self.window("closet")
+        closet.says(said)
+        self.carbon(self.chamber, said, Direction.SENT)
+        for window in (self.balcony, self.chamber):
+            window.passes()
+            self.assertEqual(window.shows, ["me@closet: hi"])
+
+    def test_servedAfterAll(self) -> None:
+        """A server that enables carbons late sends them where copies are due: one is shown."""
+        said = incoming("hi", to=self.chamber.jid)
+        self.balcony.asked = True
+        self.chamber.gets(said)
+        self.carbon(self.balcony, said, Direction.RECEIVED)
+        self.balcony.passes()
+        self.assertEqual((self.balcony.shows, self.chamber.shows), (["hi"], ["hi"]))
+
+    def test_stored(self) -> None:
+        """
+        What a server had stored it brings to one session, some without carbons for the others, and
+        some with.
+        """
+        self.balcony.served = True
+        self.balcony.gets(incoming("1", DELAY), incoming("2", DELAY))
+        self.carbon(self.chamber, incoming("1", DELAY), Direction.RECEIVED)
+        self.chamber.passes()
+        self.assertEqual((self.balcony.shows, self.chamber.shows), (["1", "2"], ["1", "2"]))
+        self.assertIn(b"<delay", self.chamber.sent[-1])
+
+
+class KnownServer(Account):
+    """The server was seen to leave C{to} as it was written."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for window in (self.balcony, self.chamber):
+            window.gets(incoming("first"))
+        self.chamber.passes()
+
+    def test_atOnce(self) -> None:
+        """A message with a full JID went nowhere else: nobody waits."""
+        self.balcony.gets(incoming("hi", to=self.balcony.jid))
+        self.assertEqual(self.chamber.shows, ["first", "hi"])
+        self.chamber.passes()
+        self.assertFalse(self.chamber.owed)
+
+    def test_inOrder(self) -> None:
+        """But behind what waits already."""
+        self.balcony.gets(incoming("1"), incoming("2", to=self.balcony.jid))
+        self.assertEqual(self.chamber.shows, ["first"])
+        self.chamber.passes(1)
+        self.assertEqual(self.chamber.shows, ["first", "1", "2"])
+
+    def test_notReally(self) -> None:
+        """
+        A server may make an exception (ejabberd, if the resource is gone): the fork is not shown
+        again, and from then on everybody waits.
+        """
+        for window in (self.balcony, self.chamber):
+            window.gets(incoming("hi", to=window.jid))
+        self.chamber.passes()
+        self.assertEqual(self.chamber.shows, ["first", "hi"])
+        self.balcony.gets(incoming("you", to=self.balcony.jid))
+        self.assertEqual(self.chamber.shows, ["first", "hi"])
+        self.chamber.passes()
+        self.assertEqual(self.chamber.shows, ["first", "hi", "you"])
+
+    def test_stored(self) -> None:
+        """A server may leave the address of what it had stored, and of nothing else (jabberd2)."""
+        mirror = Mirror(Ids("proxy").make)
+        window, other = Window(mirror, "balcony"), Window(mirror, "chamber")
+        window.gets(incoming("old", DELAY), incoming("hi", to=window.jid))
+        self.assertEqual(other.shows, [])
+
+
+class Bounds(Account):
+    """How much is remembered."""
+
+    def test_mostOwed(self) -> None:
+        """
+        If more may still come than a session can be owed, the oldest is given up: its copy is
+        shown.
+        """
+        self.balcony.gets(*(incoming(str(n)) for n in range(MOST_OWED + 2)))
+        self.assertEqual(self.chamber.shows, ["0", "1"])
+        self.chamber.gets(incoming("2"), incoming("0"))
+        self.assertEqual(self.chamber.shows, ["0", "1", "2"])
+        self.chamber.passes()
+        self.assertEqual(self.chamber.shows, [str(n) for n in range(MOST_OWED + 2)] + ["0"])
+
+    def test_errors(self) -> None:
+        """Of errors that answer an old message nobody can tell that they do."""
+        self.chamber.carbons = True
+        for n in range(300):
+            self.balcony.says(message("hi", to=ROMEO, id=str(n)))
+        for id, copied in (("0", False), ("299", True)):
+            error = message(None, from_=ROMEO, to=self.balcony.jid, type="error", id=id)
+            self.assertEqual([each.copy for each in self.balcony.gets(error)], [copied])
+
+
+class Corrections(Account):
+    """XEP-0308: who was shown a copy is shown that it is corrected, and which."""
+
+    def says(self, text: str, id: str, corrects: str = "") -> None:
+        """The balcony says something."""
+        replace = f"<replace xmlns='{ns.CORRECTION}' id='{corrects}'/>" if corrects else ""
+        self.balcony.says(message(text, replace, to=ROMEO, id=id))
+
+    def last(self, window: Window) -> tuple[str, str | None]:
+        """Id and corrected id of what a window showed last."""
+        element = stanza(window.sent[-1]).element
+        replaced = [each["id"] for each in element.elements(ns.CORRECTION, "replace")]
+        return element["id"], replaced[0] if replaced else None
+
+    def test_copies(self) -> None:
+        """The copy of a correction corrects the copy of the line."""
+        self.says("hi", "1")
+        first, none = self.last(self.chamber)
+        self.assertIsNone(none)
+        self.says("ho", "2", "1")
+        second, corrected = self.last(self.chamber)
+        self.assertEqual(corrected, first)
+        self.says("ha", "3", "2")
+        self.assertEqual(self.last(self.chamber)[1], second)
+
+    def test_neverShown(self) -> None:
+        """Who was not shown the line is shown the correction as a line, beside who was."""
+        self.says("hi", "1")
+        closet = self.window("closet")
+        self.says("ho", "2", "1")
+        self.assertIsNone(self.last(closet)[1])
+        self.assertIsNotNone(self.last(self.chamber)[1])
+        self.says("hu", "3", "of another")
+        self.assertIsNone(self.last(self.chamber)[1])
+
+    def test_another(self) -> None:
+        """Ids are of the session that sent them."""
+        self.says("hi", "1")
+        closet = self.window("closet")
+        replace = f"<replace xmlns='{ns.CORRECTION}' id='1'/>"
+        closet.says(message("ho", replace, to=ROMEO, id="2"))
+        self.assertIsNone(self.last(self.chamber)[1])
+
+    def test_forAWhile(self) -> None:
+        """What was shown long ago is forgotten."""
+        for n in range(200):
+            self.says("hi", str(n))
+        self.says("ho", "200", "0")
+        self.assertIsNone(self.last(self.chamber)[1])
+        self.says("ho", "201", "199")
+        self.assertIsNotNone(self.last(self.chamber)[1])
+
+
 class KnownLimits(Account):
     """What the documents say does not work. Should it ever, they have to be changed."""
 
@@ -560,7 +777,7 @@ class KnownLimits(Account):
     def test_noAnswerForAMinute(self) -> None:
         """A fork that comes when nobody expects the ping's answer any more is shown again."""
         clock = Clock()
-        barrier = Barrier[Credit](
+        barrier = Barrier(
             lambda answered: None,
             clock,
             partial(self.mirror.passed, self.chamber),

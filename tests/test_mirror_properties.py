@@ -1,488 +1,45 @@
 """
 Properties of the mirror, before a server that may do whatever servers were seen to do.
 
-The L{World} holds one account at a server that hands each message to one, some or all of its
-sessions, and keeps the order of each stream, but nothing else: streams run as slowly as the test
-likes, in both directions. Between the server and the clients stand the real L{Mirror} and
-L{Barrier}. At the end all streams run empty, and L{World.check} compares what the clients' windows
-show with what was written.
-
-What cannot be told from outside is not asked for: messages that are identical (sender, address,
-type, id and content), of which some went to one session only and some to another only, all within
-one round trip, look like forks of fewer messages. There only bounds are checked.
+What is promised, and what is not, says L{tests.mirrorworld}. Here is what may happen there, in any
+order. C{XMPPROXY_EXAMPLES} says how many conversations are played, C{XMPPROXY_SEED} which.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from random import Random
 from typing import Protocol, TypeVar
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.messages import ACTIVE, ENCRYPTION, RECEIPT_REQUEST, stanza, written
-from xmpproxy import ns
-from xmpproxy.barrier import GIVE_UP, Barrier
-from xmpproxy.ids import Ids
-from xmpproxy.mirror import Credit, Mirror, Seat
+from tests.messages import stanza
+from tests.mirrorworld import (
+    ACCOUNT,
+    ERROR,
+    KINDS,
+    PEERS,
+    Elsewhere,
+    Look,
+    Server,
+    Session,
+    Typed,
+    World,
+)
+from xmpproxy import seat
+from xmpproxy.barrier import PATIENCE
+from xmpproxy.mirror import Habits
 
 T = TypeVar("T")
 
-ACCOUNT = "juliet@example.com"
 RESOURCES = ("balcony", "chamber", "garden", "phone", "tomb")
-PEERS = ("romeo@example.net/orchard", "nurse@example.com/kitchen")
-#: What a window shows of a line, prefixes of copies and wrappings of carbons taken off.
-TEXT = re.compile(rb"(?:>|: )([a-z]+\d*)</(?:body|thread|status)>")
-FROM = re.compile(rb"<message [^>]*?\bfrom=[\"']([^\"']*)")
-ID = re.compile(rb"<message [^>]*?\bid=[\"']([^\"']*)")
-
-#: The text by which a window shows a line, whom it is from, and its id.
-Look = tuple[str, str, str]
-
-
-def look(data: bytes) -> Look:
-    """How a client tells lines apart, C{("", "", "")} for stanzas that are none."""
-    text = TEXT.findall(data)
-    if not text:
-        return ("", "", "")
-    if text[0].startswith((b"typed", b"other")):
-        return (text[0].decode(), "", "")  # the ids of these copies are the proxy's own
-    sender = FROM.findall(data)
-    ids = ID.findall(data)
-    return (text[0].decode(), sender[-1].decode(), ids[-1].decode() if ids else "")
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What sort of message."""
-
-    type: str | None
-    payload: str = ""
-    bodied: bool = True
-    copied: bool = True
-    encrypted: bool = False
-
-
-KINDS = (
-    Kind("chat"),
-    Kind("chat", RECEIPT_REQUEST),
-    Kind(None, "<x xmlns='urn:x' {0} {1}/>"),
-    Kind("chat", ACTIVE, bodied=False),
-    Kind("chat", ENCRYPTION, encrypted=True),
-    Kind("headline", copied=False),
-)
-
-
-@dataclass(eq=False)
-class Epoch:
-    """Identical messages that were under way at the same time."""
-
-    messages: list[Message] = field(default_factory=list)
-    arrived: int = 0  # forks
-    wanted: Counter[Session] = field(default_factory=Counter)  # how often it was, when they did
-    common: set[Session] | None = None  # the sessions that all of them went to
-    flying: int = 0  # forks
-    credits: int = 0
-    lost: bool = False  # a fork was
-
-    @property
-    def quiet(self) -> bool:
-        """Whether nothing of it is under way any more."""
-        return not self.flying and not self.credits
-
-    @property
-    def clear(self) -> bool:
-        """Whether all of them can be told apart, by number at least."""
-        return len(self.messages) == 1 or (bool(self.common) and not self.lost)
-
-
-@dataclass(eq=False)
-class Message:
-    """
-    A message that the server routed to the account.
-
-    @ivar routed: the sessions it went to.
-    @ivar got: those where it arrived.
-    @ivar due: those that were to be shown it when the proxy first saw it.
-    """
-
-    look: Look
-    sender: str
-    kind: Kind
-    epoch: Epoch
-    routed: set[Session]
-    got: set[Session] = field(default_factory=set)
-    due: set[Session] | None = None
-
-
-@dataclass(frozen=True)
-class Fork:
-    """A message on its way to one session."""
-
-    message: Message
-    data: bytes
-
-
-class Session:
-    """
-    One client's session: its streams, both ways, and its window.
-
-    @ivar open: whether the client is there.
-    @ivar connected: whether the stream from the server is.
-    @ivar bound: whether the server knows of it ...
-    @ivar available: ... and of its presence.
-    @ivar up: what is on the way to the server.
-    @ivar down: what is on the way from it.
-    @ivar window: what the client was sent, and ...
-    @ivar lines: ... what that shows.
-    @ivar arrived: what came from the server, in order.
-    @ivar forks: the messages among that.
-    @ivar own: those that were the first to show their line: they must be shown as they are.
-    @ivar credits: what the barrier was given.
-    @ivar overdue: messages whose barrier took so long that they were given up here.
-    @ivar late: those of them that came after that, when nothing had been shown in their place ...
-    @ivar swallowed: ... or a copy had.
-    """
-
-    def __init__(self, jid: str, world: World, served: bool) -> None:
-        self.jid = jid
-        self.open = self.connected = self.bound = True
-        self.available = False
-        self.up: deque[Callable[[], None]] = deque()
-        self.down: deque[Callable[[], None] | Fork] = deque()
-        self.window: list[bytes] = []
-        self.lines: list[Look] = []
-        self.arrived: list[Look] = []
-        self.forks: list[bytes] = []
-        self.own: list[bytes] = []
-        self.credits: dict[Credit, Message] = {}
-        self.overdue: set[Message] = set()
-        self.late: set[Look] = set()
-        self.swallowed: set[Look] = set()
-        self.pinged: float | None = None
-        self.seat = Seat(jid, self._write)
-        self.seat.served = served
-        self.seat.await_ = partial(world.await_, self)
-        self.barrier: Barrier[Credit] = Barrier(
-            partial(world.ping, self),
-            world.clock,
-            partial(world.passed, self),
-            partial(world.overdue, self),
-        )
-
-    def __repr__(self) -> str:
-        return self.jid
-
-    def _write(self, data: bytes) -> None:
-        if self.open:
-            self.window.append(data)
-            self.lines.append(look(data))
-
-    def wants(self, message: Message) -> bool:
-        """Whether it is to be shown a message that appears now."""
-        seat = self.seat
-        if seat.served or message.sender == self.jid or not message.kind.copied:
-            return False
-        return seat.carbons or (seat.interested and not message.kind.encrypted)
-
-
-class World:
-    """The server, the proxy and the clients of one account."""
-
-    def __init__(self, rewrites: str) -> None:
-        """
-        @param rewrites: where the server writes a session's full JID into C{to}: C{"never"},
-            C{"always"} (jabberd2), or C{"gone"} (ejabberd): if a resource is not there.
-        """
-        self.rewrites = rewrites
-        self.clock = Clock()
-        self.mirror = Mirror(Ids("proxy").make)
-        self.sessions: list[Session] = []  # all that ever were
-        self.messages: list[Message] = []  # in the order in which the server routed them
-        self.typed: list[tuple[Look, set[Session]]] = []
-        self.others: list[Look] = []  # what was sent and is no message
-        self.epochs: dict[tuple[Look, str, Kind], Epoch] = {}
-        self.arriving: Message | None = None
-        self.count = 0
-
-    # The server
-
-    def route(self, sender: str, to: str, text: str, id: str, kind: Kind, mask: int) -> None:
-        """
-        Hand a message to the sessions: to the one whose full JID is C{to}, else to whatever
-        available ones the bits of C{mask} say, to all if they say none.
-        """
-        bound = [session for session in self.sessions if session.bound]
-        exact = [session for session in bound if session.jid == to]
-        available = [session for session in bound if session.available]
-        some = [session for at, session in enumerate(available) if mask >> at & 1]
-        routed = exact or some or available
-        if not routed:
-            return  # stored, or refused
-        gone = not exact and "/" in to
-        rewritten = self.rewrites == "always" or (self.rewrites == "gone" and gone)
-        line: Look = (text, sender, id)
-        key = (line, "own" if rewritten or exact else to, kind)
-        epoch = self.epochs.get(key)
-        if epoch is None or epoch.quiet:
-            epoch = self.epochs[key] = Epoch()
-        message = Message(line, sender, kind, epoch, set(routed))
-        epoch.messages.append(message)
-        epoch.common = message.routed & (message.routed if epoch.common is None else epoch.common)
-        epoch.flying += len(routed)
-        self.messages.append(message)
-        random = Random(f"{len(self.messages)} {mask}")
-        for session in routed:
-            data = fork(message, session.jid if rewritten else to, random)
-            session.down.append(Fork(message, data))
-        if kind.copied:
-            carbon = f"<message from='{sender}' id='{id}'><body>{text}</body></message>".encode()
-            for session in bound:
-                if session.seat.served and session not in routed and session.jid != sender:
-                    session.down.append(partial(self.other, session, carbon))
-
-    def ping(self, session: Session, answered: Callable[[], None]) -> None:
-        """The proxy asks the server, which will answer behind all that it has sent before."""
-        assert session.pinged is None, "one ping at a time"
-        session.pinged = self.clock.seconds()
-
-        def pong() -> None:
-            session.pinged = None
-            answered()
-
-        session.up.append(lambda: session.down.append(pong))
-
-    def unbind(self, session: Session) -> None:
-        """The server closes a session's stream."""
-        if session.bound:
-            session.bound = False
-            session.up.clear()
-            session.down.append(partial(self.lose, session))
-
-    # The proxy
-
-    def deliver(self, session: Session) -> None:
-        """Something comes from the server."""
-        item = session.down.popleft()
-        if isinstance(item, Fork):
-            self.arrives(session, item.message, item.data)
-        else:
-            item()
-
-    def arrives(self, session: Session, message: Message, data: bytes) -> None:
-        """A fork comes from the server."""
-        message.epoch.flying -= 1
-        message.got.add(session)
-        due = {s for s in self.sessions if s.seat in self.mirror.seats and s.wants(message)}
-        if message.due is None:
-            message.due = due
-        message.epoch.arrived += 1
-        message.epoch.wanted.update(due)
-        if message.look not in session.lines:
-            session.own.append(data)
-            if message in session.overdue:
-                session.late.add(message.look)
-        elif message in session.overdue:
-            session.swallowed.add(message.look)
-        session.arrived.append(message.look)
-        session.forks.append(data)
-        self.arriving = message
-        self.mirror.received(session.seat, stanza(data))
-        self.arriving = None
-
-    def other(self, session: Session, data: bytes) -> None:
-        """Something comes that is shown as it is: presence, or a carbon of the server's."""
-        session.arrived.append(look(data))
-        session.seat.outbox.put(data)
-
-    def await_(self, session: Session, credit: Credit) -> None:
-        assert self.arriving is not None
-        session.credits[credit] = self.arriving
-        self.arriving.epoch.credits += 1
-        session.barrier.wait(credit)
-
-    def passed(self, session: Session, credits: list[Credit]) -> None:
-        for credit in credits:
-            session.credits.pop(credit).epoch.credits -= 1
-        self.mirror.passed(session.seat, credits)
-
-    def overdue(self, session: Session, credits: list[Credit]) -> None:
-        session.overdue.update(session.credits[credit] for credit in credits)
-        self.mirror.overdue(session.seat, credits)
-
-    def lose(self, session: Session) -> None:
-        """The stream from the server is gone, and with it what was on the way."""
-        session.barrier.finish()
-        session.connected = session.open = session.bound = False
-        for item in session.down:
-            if isinstance(item, Fork):
-                item.message.epoch.flying -= 1
-                item.message.epoch.lost = True
-        session.up.clear()
-        session.down.clear()
-        if session.seat in self.mirror.seats:
-            self.mirror.leave(session.seat)
-
-    # All together
-
-    def wait(self, seconds: float) -> None:
-        """Time passes, but never so much that the proxy expects no answer any more."""
-        before = self.clock.seconds() + seconds - GIVE_UP
-        if any(s.pinged is not None and s.pinged <= before for s in self.living):
-            self.settle()
-        self.clock.advance(seconds)
-
-    def fresh(self, word: str) -> str:
-        """A word that was not used before; words for what is to be identical stay as they are."""
-        if word in ("", "again"):
-            return word
-        self.count += 1
-        return f"{word}{self.count}"
-
-    @property
-    def clients(self) -> list[Session]:
-        """Sessions with a client that knows its resource."""
-        return [s for s in self.living if s.open and s.seat in self.mirror.seats]
-
-    @property
-    def living(self) -> list[Session]:
-        """Sessions with a stream from the server."""
-        return [session for session in self.sessions if session.connected]
-
-    def settle(self) -> None:
-        """Let everything that is under way arrive."""
-        while busy := [s for s in self.living if s.up or s.down]:
-            for session in busy:
-                while session.up:
-                    session.up.popleft()()
-                while session.down:
-                    self.deliver(session)
-
-    def unique(self) -> set[Look]:
-        """Lines that were written once only."""
-        written = Counter(message.look for message in self.messages)
-        written.update(line for line, _ in self.typed)
-        written.update(self.others)
-        return {line for line, times in written.items() if times == 1}
-
-    def bounds(self, session: Session) -> dict[Look, tuple[int, int]]:
-        """How often a session's window must and may show each line."""
-        least: Counter[Look] = Counter()
-        most: Counter[Look] = Counter()
-        for epoch in {message.epoch for message in self.messages}:
-            messages = [each for each in epoch.messages if each.due is not None]
-            got = sum(session in each.got for each in messages)
-            if len(epoch.messages) == 1:
-                low = high = int(any({session} & (m.got | (m.due or set())) for m in messages))
-            elif not epoch.wanted[session]:
-                low = high = got
-            elif epoch.wanted[session] == epoch.arrived and epoch.clear:
-                low = high = len(messages)
-            else:
-                low, high = got, len(messages)
-            least[epoch.messages[0].look] += low
-            most[epoch.messages[0].look] += high
-        for line, shownTo in self.typed:
-            least[line] += session in shownTo
-            most[line] += session in shownTo
-        return {line: (least[line], most[line]) for line in most}
-
-    def check(self) -> None:
-        """The promises of L{xmpproxy.mirror}, once nothing is under way any more."""
-        unique = self.unique()
-        noLines = {*self.others, *(each.look for each in self.messages if not each.kind.copied)}
-        for session in self.sessions:
-            self.checkCounts(session)
-            self.checkBytes(session, unique)
-            self.checkOwnOrder(session, unique, noLines)
-            if session.connected:
-                self.checkEmpty(session)
-        for one, other in combinations([s for s in self.sessions if not s.seat.served], 2):
-            shared = (unique - noLines) & {*one.lines} & {*other.lines} - one.late - other.late
-            first, second = (
-                [line for line in window.lines if line in shared] for window in (one, other)
-            )
-            assert first == second, f"{one} shows {first}, {other} {second}"
-
-    def checkCounts(self, session: Session) -> None:
-        """Each line exactly once: not more often in any window, nor less in one that stayed."""
-        shown = Counter(line for line in session.lines if line[0])
-        arrived = Counter(session.arrived)
-        bounds = self.bounds(session)
-        for line in {*shown, *bounds, *arrived}:
-            least, most = bounds.get(line, (0, 0))
-            if session.seat.served or line not in bounds:
-                least = most = arrived[line]
-            assert shown[line] <= most, f"{session} shows {line} {shown[line]} times, not {most}"
-            if session.open:
-                assert shown[line] >= least, f"{session} shows {line} {shown[line]}, not {least}"
-
-    def checkBytes(self, session: Session, unique: set[Look]) -> None:
-        """A fork that shows its line is itself; a copy asks for no receipt."""
-        for data in session.own:
-            if session.open and look(data) in unique:
-                assert data in session.window, f"{session} was not shown {data!r}"
-        for data in session.window:
-            if data not in session.forks and ns.CARBONS.encode() not in data:
-                assert ns.RECEIPTS.encode() not in data, data
-
-    def checkOwnOrder(self, session: Session, unique: set[Look], noLines: set[Look]) -> None:
-        """
-        What is no line overtakes nothing, and nothing that came later on the same stream is shown
-        before it but for the sake of something in between. Lines are in the order in which the
-        server sent them if they went to the same sessions, or to ever fewer.
-        """
-        place = {line: at for at, line in enumerate(session.lines) if line not in session.late}
-        known = unique & {*place} - session.swallowed
-        came = [line for line in session.arrived if line in known]
-        for at, line in enumerate(came):
-            if line in noLines:
-                later = came[at + 1 :]
-                assert all(place[each] < place[line] for each in came[:at]), f"{line} {session}"
-                for each in later:
-                    between = session.lines[place[each] + 1 : place[line]]
-                    assert place[line] < place[each] or {*between} - {*later}, f"{line} {session}"
-        messages = [each for each in self.messages if each.look in unique and each.look in place]
-        for first, second in combinations(messages, 2):
-            if first.kind.copied and second.routed <= first.routed:
-                assert place[first.look] < place[second.look], f"{second} first at {session}"
-
-    def checkEmpty(self, session: Session) -> None:
-        """Nothing waits, nothing is owed."""
-        seat = session.seat
-        assert not seat.owed and not seat.outbox.waiting and not session.credits
-        seat.outbox.put(b"<marker/>")
-        assert not session.open or session.window.pop() == b"<marker/>"
-        session.lines.pop()
-
-
-def fork(message: Message, to: str, random: Random) -> bytes:
-    """What the server makes of a message for one session."""
-    text, sender, id = message.look
-    kind = message.kind
-    attributes = [("from", sender), ("to", to), ("type", kind.type), ("id", id or None)]
-    random.shuffle(attributes)
-    name = "body" if kind.bodied else "thread"
-    children = [
-        f"<{name}>{text}</{name}>",
-        kind.payload.format(*random.sample(("a='1'", "b='2'"), 2)),
-    ]
-    if random.random() < 0.3:
-        delay = f"<delay xmlns='{ns.DELAY}' stamp='2026-01-01T00:00:0{random.randrange(10)}Z'/>"
-        children.insert(random.choice((0, 2)), delay)
-    return f"<message{written(dict(attributes))}>{''.join(children)}</message>".encode()
-
-
-# What may happen
+#: Resources of sessions that do not go through the proxy.
+ELSEWHERE = ("tablet", "watch")
 
 
 class Event(Protocol):
@@ -497,6 +54,11 @@ def pick(choices: Iterable[T], at: int) -> list[T]:
     return [listed[at % len(listed)]] if listed else []
 
 
+def address(resource: int) -> str:
+    """The account's bare JID, or one of its full JIDs."""
+    return ACCOUNT + ("", *(f"/{each}" for each in (*RESOURCES, *ELSEWHERE)))[resource]
+
+
 @dataclass(frozen=True)
 class Send:
     """A peer writes to the account, or to one of its resources, bound or not."""
@@ -507,11 +69,14 @@ class Send:
     id: str
     kind: int
     mask: int
+    stored: bool = False
 
     def happen(self, world: World) -> None:
-        to = ACCOUNT + ("", *(f"/{each}" for each in RESOURCES))[self.resource]
         text, id = world.fresh(self.text), world.fresh(self.id)
-        world.route(PEERS[self.peer], to, text, id, KINDS[self.kind], self.mask)
+        kind = KINDS[self.kind]
+        stored = self.stored and kind.bodied
+        to = address(self.resource)
+        world.route(PEERS[self.peer], to, text, id, kind, self.mask, stored=stored)
 
 
 @dataclass(frozen=True)
@@ -526,27 +91,91 @@ class Type:
     def happen(self, world: World) -> None:
         for session in pick(world.clients, self.client):
             text = world.fresh(self.text)
-            kind = KINDS[0]
             if self.resource is None:
-                to = PEERS[0]
-                text = f"typed{text}"
-                line = (text, "", "")
-                message = Message(line, session.jid, kind, Epoch(), set())
-                due = {s for s in world.sessions if s.seat in world.mirror.seats}
-                world.typed.append((line, {s for s in due if s.wants(message)}))
-            else:
-                to = ACCOUNT + ("", *(f"/{each}" for each in RESOURCES))[self.resource]
-                session.up.append(partial(world.route, session.jid, to, text, "", kind, self.mask))
+                self.toPeer(world, session, text)
+                continue
+            to = address(self.resource)
             data = f"<message to='{to}' type='chat'><body>{text}</body></message>"
             world.mirror.sent(session.seat, stanza(data))
+            routed = partial(world.route, session.jid, to, text, "", KINDS[0], self.mask)
+            session.up.append(routed)
+
+    def toPeer(self, world: World, session: Session, text: str) -> None:
+        look: Look = (f"typed{text}", "", "")
+        typed = Typed(look, session.jid, world.fresh("id"))
+        typed.must = {
+            each
+            for each in world.joined
+            if each.jid != session.jid and not each.seat.served and each.shows(KINDS[0])
+        }
+        world.typed.append(typed)
+        data = (
+            f"<message from='{session.jid}' to='{PEERS[0]}' type='chat' id='{typed.id}'>"
+            f"<body>{look[0]}</body></message>"
+        ).encode()
+        session.up.append(partial(world.handle, session, typed, data))
+        typed.copied = world.mirror.sent(session.seat, stanza(data)).copy
+
+
+@dataclass(frozen=True)
+class Bounce:
+    """A peer's server answers with an error what a session sent, and others were shown."""
+
+    typed: int
+    mask: int
+
+    def happen(self, world: World) -> None:
+        for typed in pick((each for each in world.typed if each.copied), self.typed):
+            text = world.fresh("bounce")
+            world.route(PEERS[0], typed.sender, text, typed.id, ERROR, self.mask)
+
+
+@dataclass(frozen=True)
+class Beyond:
+    """A session that does not go through the proxy comes, goes, or changes its presence."""
+
+    resource: int
+    bound: bool
+    available: bool
+
+    def happen(self, world: World) -> None:
+        jid = f"{ACCOUNT}/{ELSEWHERE[self.resource]}"
+        for session in world.elsewhere:
+            if session.jid == jid:
+                session.bound, session.available = self.bound, self.available
+                return
+        if self.bound:
+            world.elsewhere.append(Elsewhere(jid))
+
+
+@dataclass(frozen=True)
+class Say:
+    """Such a session writes to a peer, or to its own account."""
+
+    session: int
+    resource: int | None
+    text: str
+    kind: int
+    mask: int
+
+    def happen(self, world: World) -> None:
+        for session in pick((each for each in world.elsewhere if each.bound), self.session):
+            text, kind = world.fresh(self.text), KINDS[self.kind]
+            if self.resource is None:
+                world.say(session, text, world.fresh("id") if text != "again" else "", kind)
+            else:
+                world.route(session.jid, address(self.resource), text, "", kind, self.mask)
 
 
 @dataclass(frozen=True)
 class Join:
-    """A client connects, its resource is bound; it is available once it knows."""
+    """
+    A client connects, its resource is bound; it is available once it knows. The server's carbons
+    are enabled before that, or too late to be counted on, or never.
+    """
 
     resource: int
-    served: bool
+    served: str
     carbons: bool
     interested: bool
 
@@ -555,16 +184,17 @@ class Join:
         for other in world.sessions:
             if other.jid == jid:
                 world.unbind(other)  # a conflict
-        # A server that has carbons may fail to enable them for one session, but it does not begin
-        # with that: while all others are served, no message is kept in mind.
-        others = [each.seat.served for each in world.living]
-        session = Session(jid, world, self.served or bool(others and all(others)))
+        served = world.server.carbons and self.served == "yes"
+        session = Session(jid, world, enabled=served)
         world.sessions.append(session)
         session.down.append(partial(self.bound, session, world))
 
     def bound(self, session: Session, world: World) -> None:
-        world.mirror.join(session.seat)
+        world.join(session)
         session.seat.carbons = self.carbons
+        if world.server.carbons and self.served == "late":
+            session.seat.asked = True
+            session.up.append(partial(setattr, session, "enabled", True))
         Present(0, self.interested).by(session)
 
 
@@ -674,14 +304,27 @@ class Wait:
 SMALL = st.integers(0, 4)
 FEW = st.sampled_from((1, 1, 1, 2, 4))
 TEXTS = st.sampled_from(("line", "line", "line", "again"))
+IDS = st.sampled_from(("", "", "id", "again"))
+EVERY_KIND = st.sampled_from((0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8))
+MASKS = st.sampled_from((0, 0, *range(1, 8)))
 SENDS = st.builds(
     Send,
     peer=st.sampled_from((0, 0, 0, 1)),
-    resource=st.sampled_from((0, 0, 0, 0, 1, 2, 3, 5)),
+    resource=st.sampled_from((0, 0, 0, 0, 1, 2, 3, 5, 6)),
     text=TEXTS,
-    id=st.sampled_from(("", "", "id", "again")),
-    kind=st.sampled_from((0, 0, 0, 0, 1, 2, 3, 4, 5)),
-    mask=st.sampled_from((0, 0, *range(1, 8))),
+    id=IDS,
+    kind=EVERY_KIND,
+    mask=MASKS,
+)
+STORED = st.builds(
+    Send,
+    peer=st.just(0),
+    resource=st.sampled_from((0, 0, 5)),
+    text=TEXTS,
+    id=IDS,
+    kind=st.sampled_from((0, 0, 1, 3)),
+    mask=MASKS,
+    stored=st.just(True),
 )
 TYPES = st.builds(
     Type,
@@ -690,17 +333,23 @@ TYPES = st.builds(
     text=TEXTS,
     mask=st.integers(0, 15),
 )
+SAYS = st.builds(
+    Say,
+    session=SMALL,
+    resource=st.sampled_from((None, None, None, 0, 1, 2)),
+    text=TEXTS,
+    kind=st.sampled_from((0, 0, 0, 3)),
+    mask=MASKS,
+) | st.builds(Beyond, resource=st.integers(0, 1), bound=st.booleans(), available=st.booleans())
 JOINS = st.builds(
     Join,
     resource=SMALL,
-    served=st.sampled_from((False, False, False, False, True)),
+    served=st.sampled_from(("yes", "yes", "late", "no")),
     carbons=st.booleans(),
     interested=st.sampled_from((True, True, False)),
 )
 DOWNS = st.builds(Down, session=SMALL, stanzas=FEW)
 UPS = st.builds(Up, session=SMALL, stanzas=FEW)
-WAITS = st.builds(Wait, seconds=st.sampled_from((0.2, 6.0, 6.0, 20.0)))
-OTHERS = st.builds(Other, session=SMALL)
 CHANGES = st.one_of(
     JOINS,
     st.builds(Present, client=SMALL, interested=st.booleans()),
@@ -708,58 +357,147 @@ CHANGES = st.one_of(
     st.builds(Leave, client=SMALL),
     st.builds(Break, session=SMALL),
 )
-#: Identical messages only.
-ALIKE = st.builds(
-    Send,
-    peer=st.sampled_from((0, 0, 0, 1)),
-    resource=st.sampled_from((0, 0, 1, 2)),
-    text=st.just("again"),
-    id=st.sampled_from(("", "", "", "again")),
-    kind=st.sampled_from((0, 0, 0, 1)),
-    mask=st.sampled_from((*[0] * 8, *range(1, 8))),
-)
+KINDS_OF_EVENTS: dict[str, st.SearchStrategy[Event]] = {
+    "sends": SENDS,
+    "stored": STORED,
+    "types": TYPES,
+    "bounces": st.builds(Bounce, typed=SMALL, mask=MASKS),
+    "says": SAYS,
+    "downs": DOWNS,
+    "ups": UPS,
+    "waits": st.builds(Wait, seconds=st.sampled_from((0.2, 6.0, 6.0, 20.0))),
+    "others": st.builds(Other, session=SMALL),
+    "changes": CHANGES,
+    # Identical messages only.
+    "alike": st.builds(
+        Send,
+        peer=st.sampled_from((0, 0, 0, 1)),
+        resource=st.sampled_from((0, 0, 1, 2)),
+        text=st.just("again"),
+        id=st.sampled_from(("", "", "", "again")),
+        kind=st.sampled_from((0, 0, 0, 1)),
+        mask=st.sampled_from((*[0] * 8, *range(1, 8))),
+    ),
+    # What can be told apart, and is for everybody.
+    "typed": st.builds(
+        Type, client=SMALL, resource=st.none(), text=st.just("line"), mask=st.just(0)
+    ),
+    "unique": st.builds(
+        Send,
+        peer=st.just(0),
+        resource=st.integers(0, 4),
+        text=st.just("line"),
+        id=st.just(""),
+        kind=st.sampled_from((0, 1, 2)),
+        mask=MASKS,
+    ),
+}
 
 
 def oftenest(**weights: int) -> st.SearchStrategy[list[Event]]:
     """Lists of events, with how often each kind happens."""
-    kinds: dict[str, st.SearchStrategy[Event]] = {
-        "sends": SENDS,
-        "alike": ALIKE,
-        "types": TYPES,
-        "downs": DOWNS,
-        "ups": UPS,
-        "waits": WAITS,
-        "others": OTHERS,
-        "changes": CHANGES,
-    }
-    every = [kinds[name] for name, weight in weights.items() for _ in range(weight)]
+    every = [KINDS_OF_EVENTS[name] for name, weight in weights.items() for _ in range(weight)]
     event = st.integers(0, len(every) - 1).flatmap(every.__getitem__)
     return st.lists(event, max_size=60) | st.lists(event, min_size=30, max_size=60)
 
 
 #: How many conversations are played; more by hand than by those who wait for it.
-THOROUGHLY = settings(
+_EXAMPLES = settings(
     max_examples=int(os.environ.get("XMPPROXY_EXAMPLES", "300")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
+_SEED = os.environ.get("XMPPROXY_SEED")
+
+
+def thoroughly(test: Callable[..., None]) -> Callable[..., None]:
+    """As often as was asked for, and the same conversations again if a seed was given."""
+    test = _EXAMPLES(test)
+    return test if _SEED is None else seed(int(_SEED))(test)
+
+
 SESSIONS = st.lists(JOINS, min_size=2, max_size=4, unique_by=lambda join: join.resource)
+PLAIN_SERVERS = st.builds(
+    Server,
+    rewrites=st.sampled_from(("never", "gone", "always")),
+    flushes=st.sampled_from(("first", "all")),
+)
+CARBONS_SERVERS = st.builds(
+    Server,
+    rewrites=st.sampled_from(("never", "gone", "always")),
+    carbons=st.just(True),
+    flushes=st.sampled_from(("first", "carbons", "all")),
+    toSender=st.booleans(),
+)
 
 
-class Conversation(SynchronousTestCase):
+class Play(SynchronousTestCase):
+    """Plays conversations."""
+
+    def play(
+        self, server: Server, joins: list[Join], events: list[Event], *, keeps: bool = False
+    ) -> None:
+        """
+        @param keeps: whether the server was seen to keep addresses before.
+        """
+        habits = Habits()
+        habits.keeps = keeps and server.rewrites != "always"
+        world = self.begin(World(server, habits), joins)
+        for event in events:
+            event.happen(world)
+        world.settle()
+        world.check()
+
+    def begin(self, world: World, joins: list[Join]) -> World:
+        for join in joins:
+            join.happen(world)
+        world.settle()
+        return world
+
+
+class Conversation(Play):
     """Whatever happens, the windows show one conversation, and in the end nothing is left."""
 
-    @THOROUGHLY
+    @thoroughly
     @given(
-        rewrites=st.sampled_from(("never", "gone", "always")),
+        server=PLAIN_SERVERS,
+        keeps=st.booleans(),
         joins=SESSIONS,
-        events=oftenest(sends=8, downs=8, ups=3, types=2, others=1, waits=1, changes=3),
+        events=oftenest(
+            sends=8, downs=8, ups=3, types=2, bounces=1, stored=1, others=1, waits=1, changes=3
+        ),
     )
-    def test_everything(self, rewrites: str, joins: list[Join], events: list[Event]) -> None:
+    def test_withoutCarbons(
+        self, server: Server, keeps: bool, joins: list[Join], events: list[Event]
+    ) -> None:
         """All kinds of messages, sessions that come and go, servers that take their time."""
-        self.play(World(rewrites), joins, events)
+        self.play(server, joins, events, keeps=keeps)
 
-    @THOROUGHLY
+    @thoroughly
+    @given(
+        server=CARBONS_SERVERS,
+        keeps=st.booleans(),
+        joins=SESSIONS,
+        events=oftenest(
+            sends=8,
+            downs=9,
+            ups=4,
+            types=3,
+            says=3,
+            bounces=1,
+            stored=2,
+            others=1,
+            waits=1,
+            changes=3,
+        ),
+    )
+    def test_withCarbons(
+        self, server: Server, keeps: bool, joins: list[Join], events: list[Event]
+    ) -> None:
+        """The same where the server has carbons, for all sessions, for some, or at times."""
+        self.play(server, joins, events, keeps=keeps)
+
+    @thoroughly
     @given(
         rewrites=st.sampled_from(("never", "always")),
         joins=SESSIONS,
@@ -767,13 +505,90 @@ class Conversation(SynchronousTestCase):
     )
     def test_alike(self, rewrites: str, joins: list[Join], events: list[Event]) -> None:
         """Hardly anything but identical messages: only their number tells them apart."""
-        self.play(World(rewrites), joins, events)
+        self.play(Server(rewrites), joins, events)
 
-    def play(self, world: World, joins: list[Join], events: list[Event]) -> None:
-        for join in joins:
-            join.happen(world)
-        world.settle()
+    @thoroughly
+    @given(
+        server=CARBONS_SERVERS,
+        joins=SESSIONS,
+        events=oftenest(alike=6, says=2, downs=8, ups=4, waits=1),
+    )
+    def test_alikeWithCarbons(self, server: Server, joins: list[Join], events: list[Event]) -> None:
+        """The same with carbons."""
+        self.play(server, joins, events)
+
+
+class Bounded(Play):
+    """L{seat.MOST_OWED}, before a server that answers no ping."""
+
+    MOST = 4
+
+    def setUp(self) -> None:
+        self.patch(seat, "MOST_OWED", self.MOST)
+
+    @thoroughly
+    @given(
+        rewrites=st.sampled_from(("never", "gone", "always")),
+        joins=SESSIONS,
+        events=oftenest(unique=8, downs=8, ups=1, typed=1),
+    )
+    def test_mostOwed(self, rewrites: str, joins: list[Join], events: list[Event]) -> None:
+        """
+        However much may still come, a session is owed so much and no more. Nothing is lost, and
+        all windows agree in which order the lines came first. That lines whose place was given up
+        are shown again when they come after all is a known limit.
+        """
+        joins = [Join(join.resource, "no", join.carbons, True) for join in joins]
+        world = self.begin(World(Server(rewrites, answers=False)), joins)
         for event in events:
             event.happen(world)
+            for session in world.sessions:
+                self.checkBounds(session)
+        world.settle()
+        world.clock.advance(PATIENCE)
+        for session in world.sessions:
+            self.assertEqual(session.seat.outbox.waiting, 0)
+            for line, (least, _) in world.bounds(session).items():
+                self.assertGreaterEqual(session.lines.count(line), least, line)
+        for one, other in combinations(world.sessions, 2):
+            shared = {*one.lines} & {*other.lines}
+            self.assertEqual(
+                *([line for line in dict.fromkeys(s.lines) if line in shared] for s in (one, other))
+            )
+
+    def checkBounds(self, session: Session) -> None:
+        owed = session.seat._order
+        self.assertLessEqual(len(owed), self.MOST)
+        self.assertLessEqual(sum(map(len, session.seat._credits.values())), len(owed))
+        open_ = [slot for slot in session.seat.outbox._slots if slot.data is None]
+        self.assertLessEqual(len(open_), len(owed))
+
+
+class Learned(Play):
+    """A server that leaves C{to} as it was written, and was seen to do so."""
+
+    @thoroughly
+    @given(
+        joins=SESSIONS,
+        events=st.lists(st.tuples(SMALL, st.sampled_from((0, 1, 2, 3, 4)), SMALL), max_size=30),
+    )
+    def test_atOnce(self, joins: list[Join], events: list[tuple[int, int, int]]) -> None:
+        """What is addressed to a session is in all windows before any ping is answered."""
+        world = self.begin(World(Server(answers=True)), joins)
+        Send(0, 0, "line", "", 0, 0).happen(world)
+        world.settle()
+        for session, kind, read in events:
+            resource = joins[session % len(joins)].resource
+            Send(0, 1 + resource, "line", "", kind, 0).happen(world)
+            Down(read, 1).happen(world)
+            self.checkShown(world)
+        while any(session.down for session in world.sessions):
+            Down(0, 1).happen(world)
+            self.checkShown(world)
         world.settle()
         world.check()
+
+    def checkShown(self, world: World) -> None:
+        for message in world.messages:
+            for session in message.must or ():
+                self.assertIn(message.look, session.lines)

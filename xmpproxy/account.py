@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from xmpproxy.ids import Ids
-from xmpproxy.mirror import Mirror
+from xmpproxy.mirror import Habits, Mirror
 
 
 class Session(Protocol):
@@ -27,10 +27,10 @@ class Account:
     @ivar mirror: what they show each other.
     """
 
-    def __init__(self, jid: str, ids: Ids) -> None:
+    def __init__(self, jid: str, ids: Ids, habits: Habits) -> None:
         self.jid = jid
         self.sessions: list[Session] = []
-        self.mirror = Mirror(ids.make)
+        self.mirror = Mirror(ids.make, habits)
         self._dirty: list[Session] = []
 
     def mark(self, session: Session) -> None:
@@ -59,6 +59,7 @@ class Accounts:
 
     def __init__(self, ids: Ids) -> None:
         self._accounts: dict[str, Account] = {}
+        self._habits: dict[str, Habits] = {}  # of each domain's server
         self.ids = ids
 
     def __iter__(self) -> Iterator[Account]:
@@ -68,7 +69,8 @@ class Accounts:
         """A session's resource was bound."""
         account = self._accounts.get(jid)
         if account is None:
-            account = self._accounts[jid] = Account(jid, self.ids)
+            habits = self._habits.setdefault(jid.rpartition("@")[2], Habits())
+            account = self._accounts[jid] = Account(jid, self.ids, habits)
         account.sessions.append(session)
         return account
 

@@ -8,11 +8,8 @@ that it had routed to this stream when it got the ping has been sent before the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-
-T = TypeVar("T")
 
 #: Seconds after which what waits is reported as overdue.
 PATIENCE = 5.0
@@ -22,27 +19,28 @@ IMPATIENCE = 0.25
 GIVE_UP = 60.0
 
 
-class Barrier(Generic[T]):
+class Barrier:
     """
-    Items wait here until the server has handled what it had accepted before they came.
+    Tells when the server has handled what it had accepted before a certain moment. Moments have
+    numbers that grow.
 
-    One ping is in flight at a time; it serves all that came before it was sent.
+    One ping is in flight at a time; it serves all moments before it was sent.
     """
 
     def __init__(
         self,
         ping: Callable[[Callable[[], None]], None],
         clock: IReactorTime,
-        passed: Callable[[list[T]], None],
-        overdue: Callable[[list[T]], None],
+        passed: Callable[[int], None],
+        overdue: Callable[[], None],
         readSince: Callable[[], float] = lambda: 0.0,
         woken: Callable[[], None] = lambda: None,
     ) -> None:
         """
         @param ping: sends a ping on the stream in question, and calls its argument when the
             answer is there, be it a result or an error.
-        @param passed: called with the items whose wait is over.
-        @param overdue: called with items for which the answer takes long. They keep waiting.
+        @param passed: called with the last moment whose wait is over, and that of all before it.
+        @param overdue: called when the answer takes long. The wait goes on.
         @param readSince: the time, in seconds of C{clock}, since which the stream has been read
             without a pause; infinity in a pause. An answer that we do not read is not missing.
         @param woken: called after any of this was done because of the time, not by a caller.
@@ -53,50 +51,50 @@ class Barrier(Generic[T]):
         self._overdue = overdue
         self._readSince = readSince
         self._woken = woken
-        self._asked: list[T] = []  # the ping in flight was sent after these came
-        self._next: list[T] = []  # these came while it was in flight
+        self._asked: int | None = None  # the ping in flight was sent after this
+        self._next: int | None = None  # this came while it was in flight
         self._since = 0.0  # when it was sent
         self._late = False  # its answer takes long, and that was reported
         self._timer: IDelayedCall | None = None
 
-    def wait(self, item: T) -> None:
-        """Have C{passed} called with this item once everything before now is handled."""
-        self._next.append(item)
-        if not self._asked:
+    def wait(self, moment: int) -> None:
+        """Have C{passed} called with this or a later moment once all before now is handled."""
+        self._next = moment
+        if self._asked is None:
             self._ask()
         elif self._late:
             self._lookIn(IMPATIENCE)
 
     def hurry(self) -> None:
-        """Report everything that waits as overdue now."""
+        """Report what waits as overdue now."""
         self._late = True
-        self._overdue(self._asked + self._next)
+        self._overdue()
 
     def finish(self) -> None:
         """The stream has ended: whatever was to come has come, so nothing waits any more."""
-        waited = self._asked + self._next
-        self._asked = []
-        self._next = []
+        last = self._asked if self._next is None else self._next
+        self._asked = self._next = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._passed(waited)
+        if last is not None:
+            self._passed(last)
 
     def _ask(self) -> None:
         asked = self._asked = self._next
-        self._next = []
+        self._next = None
         self._since = self._clock.seconds()
         self._late = False
         self._lookIn(PATIENCE)
         self._ping(lambda: self._answered(asked))
 
-    def _answered(self, items: list[T]) -> None:
-        if items is not self._asked:
+    def _answered(self, asked: int | None) -> None:
+        if asked is None or asked != self._asked:
             return  # given up before
-        self._asked = []
-        if self._next:
+        self._asked = None
+        if self._next is not None:
             self._ask()
-        self._passed(items)
+        self._passed(asked)
 
     def _lookIn(self, seconds: float) -> None:
         # One timer serves many pings: an answer does not cancel it, it finds nothing to do.
@@ -107,7 +105,7 @@ class Barrier(Generic[T]):
 
     def _look(self) -> None:
         self._timer = None
-        if not self._asked:
+        if self._asked is None:
             return
         now = self._clock.seconds()
         age = now - self._since

@@ -16,6 +16,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from fnmatch import fnmatchcase
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal, NamedTuple, get_args
@@ -79,9 +80,25 @@ def _prefix(text: str) -> str:
         raise ValueError(f"{_show(text)} has a brace without its other; {mend}") from error
     if any(field != ("resource", "", None) for field in fields):
         raise ValueError(f"{_show(text)} has a field other than {{resource}}; {mend}")
+    return _xmlText(text)
+
+
+def _xmlText(text: str) -> str:
     if re.search("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text):
         raise ValueError(f"{_show(text)} has a character that XML forbids; take it out")
     return text
+
+
+def _pattern(text: str) -> str:
+    if not text:
+        raise ValueError(f"{_show(text)} matches no client; write a pattern such as bot-*")
+    return text
+
+
+def _alias(text: str) -> str:
+    if not text.strip():
+        raise ValueError(f"{_show(text)} is no name; write one such as phone, or leave alias out")
+    return _xmlText(text)
 
 
 DomainName = Annotated[str, AfterValidator(_domainName)]
@@ -90,6 +107,8 @@ File = Annotated[Path, AfterValidator(_inDirectory)]
 ServerEndpoint = Annotated[str, AfterValidator(_serverEndpoint)]
 ClientEndpoint = Annotated[str, AfterValidator(_clientEndpoint)]
 Prefix = Annotated[str, AfterValidator(_prefix)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Alias = Annotated[str, AfterValidator(_alias)]
 Switch = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, gt=0)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
@@ -162,6 +181,21 @@ class Domain(_Section):
     accept_plaintext: Switch = False
 
 
+class Client(_Section):
+    """
+    What is different for some clients.
+
+    @ivar resource: which ones: a shell pattern of their resources (see L{fnmatch}), in which case
+        counts.
+    @ivar plain_copies: as in L{Mirror}, for these clients; L{None}: as for their listener.
+    @ivar alias: stands for their resource in the prefix of what they send.
+    """
+
+    resource: Pattern = Field(examples=["bot-*"])
+    plain_copies: PlainCopies | None = None
+    alias: Alias | None = None
+
+
 class Mirror(_Section):
     """
     How the clients of an account see what the others send and get.
@@ -170,11 +204,32 @@ class Mirror(_Section):
     @ivar plain_copies: where a client without carbons sees a message that another sent: in the
         window of the person it went to, in a chat with itself, or nowhere.
     @ivar prefix: put before the text of such a message; C{{resource}} is the sender's resource.
+    @ivar client: what is different for some clients. Of those whose pattern matches, the first
+        that has a key counts for it.
     """
 
     server_carbons: Literal["auto", "ignore"] = "auto"
     plain_copies: PlainCopies = "prefix"
     prefix: Prefix = "me@{resource}: "
+    client: tuple[Client, ...] = ()
+
+    def modeOf(self, resource: str, listen: Listen) -> PlainCopies:
+        """
+        Where a client sees what the others send, if it has not asked for something else itself.
+
+        @param resource: the resource that its server gave it.
+        @param listen: the listener it is connected to.
+        """
+        chosen = (each.plain_copies for each in self._matching(resource))
+        return next(filter(None, chosen), listen.plain_copies or self.plain_copies)
+
+    def nameOf(self, resource: str) -> str:
+        """What a client is called where the others see what it sends: by default its resource."""
+        aliases = (each.alias for each in self._matching(resource))
+        return next(filter(None, aliases), resource)
+
+    def _matching(self, resource: str) -> Iterator[Client]:
+        return (each for each in self.client if fnmatchcase(resource, each.resource))
 
 
 class Limits(_Section):
@@ -453,9 +508,9 @@ def _wording(error: ErrorDetails, file: str) -> str:
         case "greater_than":
             return f"must be more than 0, not {value}; the default is {known[key].default}"
         case "tuple_type":
-            return f"must be a list of sections; write [[{key}]], in double brackets"
+            return f"must be a list of sections; write [[{_key(place)}]], in double brackets"
         case "model_type" if isinstance(place[-1], int):
-            return f"must be a section; write [[{place[-2]}]] and its keys below"
+            return f"must be a section; write [[{_key(place[:-1])}]] and its keys below"
         case "model_type":
             return f"must be one section; write [{key}], in single brackets"
     return f"{error['msg']}; see docs/xmpproxy.example.toml"

@@ -7,7 +7,8 @@ tell. Left out on purpose:
 - SASL EXTERNAL: it would assert the proxy's own TLS certificate, not the client's;
 - SASL mechanisms with channel binding (C{-PLUS}) and XEP-0440: they bind to the other stream's TLS;
 - compression, SASL2 (XEP-0388), C{jabber:iq:auth} (XEP-0078): negotiations we would have to join;
-- entity capabilities (XEP-0115): the proxy changes answers to disco#info;
+- entity capabilities (XEP-0115, XEP-0390): hashes of answers to disco#info, which the proxy changes
+  where it does the carbons; that is not known yet at this point;
 - stream management (XEP-0198): it counts stanzas, and copies would be counted too;
 - in-band registration (XEP-0077) unless configured: a server limits it by address, which is ours.
 """

@@ -5,6 +5,9 @@ from __future__ import annotations
 import itertools
 import secrets
 
+#: What ids of copies begin with, in every proxy.
+_COPY = "xmpproxy-copy."
+
 
 class Ids:
     """Makes ids that no peer can guess, and knows them again."""
@@ -23,3 +26,13 @@ class Ids:
     def made(self, id: str | None) -> bool:
         """Whether an id is one of these."""
         return id is not None and id.startswith(f"{self._token}.")
+
+
+def copyIds() -> Ids:
+    """Makes ids for copies."""
+    return Ids(_COPY + secrets.token_urlsafe(12))
+
+
+def ofCopy(id: str | None) -> bool:
+    """Whether an id is that of a copy which a proxy made, be it this one or another."""
+    return id is not None and id.startswith(_COPY)

@@ -12,323 +12,52 @@ to one, some or all sessions, at once or late. The rule:
 - Lines behind an open slot wait. So all sessions of an account see one order of lines: the order
   in which this class was told of the messages.
 - Nothing else waits for slots: what comes while they are open came before what they are kept for.
+- A server that is known to leave C{to} as it was written sends a message with a full JID to that
+  session alone. The copies of such a message wait for nothing.
+
+Where the server has carbons, and sends them to all sessions of the account, it does all of that.
+If it sends them to some only, its carbons are forks like any other.
 
 Everything here is pure: events in, bytes out through the callables of a L{Seat}.
 """
 
 from __future__ import annotations
 
-import enum
 from collections import deque
 from collections.abc import Callable
-from itertools import takewhile
-from xml.sax.saxutils import escape
 
-from twisted.words.xish import domish
-
-from xmpproxy import carbons, copies, ns
+from xmpproxy import carbons, ns
 from xmpproxy.carbons import Decision, Direction
+from xmpproxy.line import Due, Line
+from xmpproxy.seat import Credit, Seat, key
 from xmpproxy.stanza import Stanza
 
-#: How many plain copies a session remembers, to know errors that answer them.
-_REMEMBERED = 128
-
-#: Stands for the reader's address in a copy until somebody reads it. It occurs in no XML.
-_READER = "\0"
-_READER_BYTES = _READER.encode()
+#: How many messages an account remembers to know the errors that answer them.
+_REMEMBERED = 256
 
 _ALONE = Decision(False, "alone")
 _FORK = Decision(False, "fork")
+_NEW = Decision(True, "carbon")
 _TO_ONESELF = Decision(False, "to oneself")
 
-_Key = tuple[str | None, str | None, str | None, str | None]
 
-
-class Due(enum.Enum):
-    """What a session is shown of a line, unless the server sends it the message itself."""
-
-    NOTHING = enum.auto()
-    CARBON = enum.auto()
-    PLAIN_COPY = enum.auto()
-
-
-class Line:
+class Habits:
     """
-    A message of the conversation, and its copies. They differ in little more than whom they are
-    addressed to, so each kind is made once, when the first of it is shown.
+    What a server does with the C{to} of a message to a bare JID, learned from what it was seen to
+    do.
 
-    @ivar message: the message as one session got or sent it.
-    @ivar direction: which of the two.
-    @ivar sender: full JID of who wrote it.
+    @ivar keeps: it has left one as it was.
+    @ivar rewrites: it has written the full JIDs of several sessions into forks of one message.
     """
 
-    __slots__ = (
-        "_canonical",
-        "_copies",
-        "_encrypted",
-        "_id",
-        "_inside",
-        "direction",
-        "message",
-        "sender",
-    )
-
-    def __init__(self, message: Stanza, direction: Direction, sender: str, id: str = "") -> None:
-        """
-        @param id: the id of plain copies of a sent message.
-        """
-        self.message = message
-        self.direction = direction
-        self.sender = sender
-        self._id = id
-        self._encrypted: bool | None = None
-        self._inside: bytes | None = None  # all that is behind the start tag
-        self._canonical: list[object] | None = None
-        self._copies: dict[tuple[str, str] | None, bytes] = {}
+    def __init__(self) -> None:
+        self.keeps = False
+        self.rewrites = False
 
     @property
-    def encrypted(self) -> bool:
-        """Whether there is nothing to read for other clients."""
-        if self._encrypted is None:
-            self._encrypted = copies.encrypted(self.message)
-        return self._encrypted
-
-    def copyFor(self, seat: Seat, due: Due) -> bytes:
-        """A copy for this session, C{b""} if there is nothing to show."""
-        if due is Due.NOTHING:
-            return b""
-        kind = None if due is Due.CARBON else seat.plain
-        copy = self._copies.get(kind)
-        if copy is None:
-            copy = self._copies[kind] = self._make(kind, seat.account)
-        return copy.replace(_READER_BYTES, seat.address)
-
-    def _make(self, kind: tuple[str, str] | None, account: str) -> bytes:
-        received = self.direction is Direction.RECEIVED
-        if kind is None:
-            sender = None if received else self.sender
-            return carbons.wrap(self.message, self.direction, account, _READER, sender)
-        if received:
-            return copies.received(self.message, _READER)
-        return copies.sent(self.message, _READER, self.sender, *kind, self._id) or b""
-
-    def hasContentOf(self, fork: Stanza) -> bool:
-        """Whether a message with the same key is the same in all that is inside of it."""
-        if fork.data == self.message.data:
-            return True
-        if self._inside is None:
-            self._inside = self.message.data[self.message.startTagLength :]
-        inside = self._inside
-        if fork.data.endswith(inside) and fork.startTagLength + len(inside) == len(fork.data):
-            return True
-        if self._canonical is None:
-            self._canonical = _content(self.message)
-        return self._canonical == _content(fork)
-
-
-class Slot:
-    """
-    A place in an output.
-
-    @ivar data: what is sent there; L{None} while that is open.
-    """
-
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes | None = None) -> None:
-        self.data = data
-
-
-class Credit(Slot):
-    """
-    A line that a session may still get from the server itself, and the place kept for it.
-
-    @ivar due: what is shown there if it does not come.
-    """
-
-    __slots__ = ("due", "key", "line")
-
-    def __init__(self, key: _Key, line: Line, due: Due) -> None:
-        super().__init__()
-        self.key = key
-        self.line = line
-        self.due = due
-
-
-class Outbox:
-    """
-    What one client is sent, in order.
-
-    @ivar waiting: bytes that wait behind an open slot.
-    """
-
-    __slots__ = ("_slots", "_write", "waiting")
-
-    def __init__(self, write: Callable[[bytes], None]) -> None:
-        self._write = write
-        self._slots: deque[Slot] = deque()
-        self.waiting = 0
-
-    def append(self, data: bytes) -> None:
-        """Send a line, behind all others."""
-        if self._slots:
-            self._slots.append(Slot(data))
-            self.waiting += len(data)
-        else:
-            self._write(data)
-
-    def reserve(self, slot: Slot) -> None:
-        """Keep the place of a line, behind all others."""
-        self._slots.append(slot)
-
-    def put(self, data: bytes) -> None:
-        """Send what is no line: behind what has come, before what has yet to come."""
-        slots = self._slots
-        if slots:
-            toCome = sum(1 for _ in takewhile(lambda slot: slot.data is None, reversed(slots)))
-            if toCome < len(slots):
-                slots.insert(len(slots) - toCome, Slot(data))
-                self.waiting += len(data)
-                return
-        self._write(data)
-
-    def fill(self, slot: Slot, data: bytes) -> None:
-        """Put C{data} into an open slot, C{b""} for nothing, and send what need not wait now."""
-        slot.data = data
-        self.waiting += len(data)
-        slots = self._slots
-        while slots and (ready := slots[0].data) is not None:
-            slots.popleft()
-            self.waiting -= len(ready)
-            if ready:
-                self._write(ready)
-
-
-class Seat:
-    """
-    One session's place in its account.
-
-    @ivar jid: its full JID.
-    @ivar account: its bare JID.
-    @ivar address: the full JID as it is written into XML.
-    @ivar plain: how a plain copy of a sent message looks: mode and prefix of L{copies.sent}.
-    @ivar carbons: whether its client has enabled carbons.
-    @ivar interested: whether its client is available, with a priority that is not negative.
-    @ivar served: whether the server sends it carbons, so that the proxy owes it no copies.
-    @ivar copied: how many copies its client was shown.
-    @ivar shared: how many copies others were shown of what its client sent.
-    @ivar outbox: what its client is sent.
-    @ivar await_: has L{Mirror.passed} called with a credit once the server has handled everything
-        that it has accepted by now. Whoever knows the server sets it.
-    """
-
-    def __init__(
-        self,
-        jid: str,
-        write: Callable[[bytes], None],
-        mode: str = "prefix",
-        prefix: str = "me@{resource}: ",
-    ) -> None:
-        """
-        @param write: sends bytes to the client.
-        """
-        self.jid = jid
-        self.account = jid.partition("/")[0]
-        self.address = escape(jid, {'"': "&quot;", "'": "&apos;"}).encode()
-        self.plain = (mode, prefix)
-        self.carbons = False
-        self.interested = False
-        self.served = False
-        self.copied = 0
-        self.shared = 0
-        self.outbox = Outbox(write)
-        self.await_: Callable[[Credit], None] = lambda credit: None
-        self._credits: dict[_Key, list[Credit]] = {}
-        self._shown: deque[tuple[str | None, str | None]] = deque(maxlen=_REMEMBERED)
-
-    def due(self, line: Line) -> Due:
-        """What this session should see of a line now."""
-        if line.sender == self.jid:
-            return Due.NOTHING  # its client has shown the line when it was typed
-        if self.carbons:
-            return Due.CARBON
-        if not self.interested or line.encrypted:
-            return Due.NOTHING
-        return Due.PLAIN_COPY
-
-    def show(self, line: Line) -> bool:
-        """
-        Send a copy, behind everything that waits, if one is due.
-
-        @return: whether one was.
-        """
-        copy = self._copy(line, self.due(line))
-        if copy:
-            self.outbox.append(copy)
-        return bool(copy)
-
-    def _copy(self, line: Line, due: Due) -> bytes:
-        copy = line.copyFor(self, due)
-        if copy:
-            self.copied += 1
-            if due is Due.PLAIN_COPY and line.direction is Direction.RECEIVED:
-                self._shown.append((line.message.attributes.get("from"), line.message.id))
-        return copy
-
-    def wasShown(self, peer: str | None, id: str | None) -> bool:
-        """Whether a plain copy of an incoming message had this sender and id."""
-        return (peer, id) in self._shown
-
-    @property
-    def owed(self) -> bool:
-        """Whether any message may still come that was seen elsewhere."""
-        return bool(self._credits)
-
-    def owe(self, credit: Credit) -> None:
-        """A message may still come: keep its place."""
-        self.outbox.reserve(credit)
-        owed = self._credits.get(credit.key)
-        if owed is None:
-            self._credits[credit.key] = [credit]
-        else:
-            owed.append(credit)
-        self.await_(credit)
-
-    def redeem(self, key: _Key, message: Stanza) -> bool:
-        """
-        Show a message in the place that was kept for it: that of the oldest credit which it can
-        be meant by. That is used up.
-
-        @return: whether there was one.
-        """
-        for credit in self._credits.get(key, ()):
-            if credit.line.hasContentOf(message):
-                break
-        else:
-            return False
-        self._void(credit)
-        if credit.data is None:
-            self.outbox.fill(credit, message.data)
-        elif not credit.data:
-            self.outbox.put(message.data)  # late, but nothing was shown in its place
-        return True
-
-    def void(self, credit: Credit) -> None:
-        """The message will not come any more, if it has not come already."""
-        self._void(credit)
-        self.settle(credit)
-
-    def settle(self, credit: Credit) -> None:
-        """Wait no longer for the message: show what is due instead of it."""
-        if credit.data is None:
-            self.outbox.fill(credit, self._copy(credit.line, credit.due))
-
-    def _void(self, credit: Credit) -> None:
-        owed = self._credits.get(credit.key)
-        if owed is not None and credit in owed:
-            owed.remove(credit)
-            if not owed:
-                del self._credits[credit.key]
+    def known(self) -> bool:
+        """Whether a full JID in C{to} means that the message went to that session alone."""
+        return self.keeps and not self.rewrites
 
 
 class Mirror:
@@ -338,20 +67,29 @@ class Mirror:
     @ivar seats: its sessions, from resource binding until their upstream is closed.
     """
 
-    def __init__(self, makeId: Callable[[], str]) -> None:
+    def __init__(self, makeId: Callable[[], str], habits: Habits | None = None) -> None:
         """
         @param makeId: makes the ids of copies. They must not be guessable.
+        @param habits: what is known of the account's server.
         """
         self.seats: list[Seat] = []
         self._makeId = makeId
+        self._habits = habits or Habits()
+        self._conversation: deque[tuple[Direction, str, str]] = deque(maxlen=_REMEMBERED)
 
     def join(self, seat: Seat) -> None:
         """A resource was bound. Nothing that came before is owed to it."""
+        if seat.served and not all(each.served for each in self.seats):
+            seat.begin()
         self.seats.append(seat)
 
     def leave(self, seat: Seat) -> None:
         """The server will send nothing more to this session."""
         self.seats.remove(seat)
+        if not all(each.served for each in self.seats):
+            for each in self.seats:
+                if each.asked:
+                    each.miss(seat.jid)
 
     def received(self, seat: Seat, message: Stanza) -> Decision:
         """
@@ -359,34 +97,73 @@ class Mirror:
 
         @return: whether the siblings may get copies, and why.
         """
-        if not seat.owed and (len(self.seats) == 1 or all([each.served for each in self.seats])):
+        left = self._leftToServer(message)
+        if not seat.owed and (left or len(self.seats) == 1):
             seat.outbox.put(message.data)
             return _ALONE
-        decision = carbons.eligible(message, Direction.RECEIVED)
+        sender = message.attributes.get("from", seat.account)
+        decision = self._eligible(message, Direction.RECEIVED, seat.account, sender)
         if not decision.copy:
             seat.outbox.put(message.data)
             return decision
-        key = _key(message, seat.jid)
-        if seat.redeem(key, message):
+        if not left and self._redeem(seat, message, message.data):
             return _FORK
         seat.outbox.append(message.data)
-        line = Line(message, Direction.RECEIVED, message.attributes.get("from", seat.account))
-        for sibling in self.seats:
-            if sibling is not seat:
-                # The server shows a line to those it serves; a fork of it may come all the same.
-                due = Due.NOTHING if sibling.served else sibling.due(line)
-                sibling.owe(Credit(key, line, due))
+        if left:
+            return _ALONE
+        line = Line(message, Direction.RECEIVED, sender, stamped=seat.stamped)
+        atOnce = self._isForOne(seat, message)
+        self._owe(seat, line, atOnce=atOnce, stored=_wasStored(message))
         return decision
 
-    def passed(self, seat: Seat, credits: list[Credit]) -> None:
-        """The server has handled everything up to these credits: what they are for cannot come."""
-        for credit in credits:
-            seat.void(credit)
+    def carbon(self, seat: Seat, carbon: Stanza, direction: Direction, message: Stanza) -> Decision:
+        """
+        The server sent its copy of a message to a session.
 
-    def overdue(self, seat: Seat, credits: list[Credit]) -> None:
-        """These have waited long enough: show the copies. The messages may still come, unshown."""
-        for credit in credits:
-            seat.settle(credit)
+        @param carbon: the copy.
+        @param direction: of the message.
+        @param message: what is in it.
+        @return: whether siblings to which the server sends no carbons may get copies, and why.
+        """
+        sent = direction is Direction.SENT
+        sender = message.attributes.get("from", seat.account)
+        told = sent and (any(each.jid == sender for each in self.seats) or seat.misses(sender))
+        if told and not seat.served:
+            return _FORK  # sent() has shown it
+        id = self._makeId() if sent else ""
+        line = Line(message, direction, sender, id, stamped=seat.stamped)
+        if seat.carbons:
+            shown = carbon.data
+            seat.copied += 1
+        else:
+            shown = seat.copyOf(line, seat.due(line))
+        left = self._leftToServer(message)
+        if left and not seat.owed:
+            if shown:
+                seat.outbox.put(shown)
+            return _ALONE
+        if not left and self._redeem(seat, message, shown):
+            return _FORK
+        peer = message.attributes.get("to", "") if sent else sender
+        decision = self._eligible(message, direction, seat.account, peer)
+        if shown and not decision.copy:
+            seat.outbox.put(shown)
+        elif shown:
+            seat.outbox.append(shown)
+        if left or not decision.copy:
+            return _ALONE if left else decision
+        if told or seat.fresh:
+            return _FORK  # of what sent() was told, or of what siblings got before this one joined
+        self._owe(seat, line)
+        return _NEW
+
+    def passed(self, seat: Seat, number: int) -> None:
+        """The server has handled everything up to this credit: no fork can come any more."""
+        seat.passed(number)
+
+    def overdue(self, seat: Seat) -> None:
+        """The session has waited long enough: show the copies. Forks may still come, unshown."""
+        seat.settle()
 
     def sent(self, seat: Seat, message: Stanza) -> Decision:
         """
@@ -399,7 +176,7 @@ class Mirror:
         to = message.attributes.get("to")
         if to is None or carbons.belongs(to, seat.account):
             return _TO_ONESELF  # the server brings it, or received() copies it
-        decision = carbons.eligible(message, Direction.SENT)
+        decision = self._eligible(message, Direction.SENT, seat.account, to)
         if decision.copy:
             line = Line(message, Direction.SENT, seat.jid, self._makeId())
             for sibling in self.seats:
@@ -407,39 +184,56 @@ class Mirror:
                     seat.shared += sibling.show(line)
         return decision
 
+    def _leftToServer(self, message: Stanza) -> bool:
+        # Servers bring what was stored while nobody was there to one session, without carbons.
+        return all([each.served for each in self.seats]) and not _wasStored(message)
 
-def _key(message: Stanza, own: str) -> _Key:
-    """
-    What forks of one message have in common besides content. Some servers write the full JID of
-    the receiving session into C{to}.
-    """
-    attributes = message.attributes
-    to = attributes.get("to")
-    return (
-        attributes.get("from"),
-        None if to == own else to,
-        attributes.get("type"),
-        attributes.get("id"),
-    )
+    def _eligible(self, message: Stanza, direction: Direction, account: str, peer: str) -> Decision:
+        answers = message.type == "error" and self._answers(message, direction, peer)
+        decision = carbons.eligible(message, direction, account, answers=answers)
+        if decision.copy and message.id is not None:
+            self._conversation.append((direction, peer, message.id))
+        return decision
 
-
-def _content(message: Stanza) -> list[object]:
-    """
-    The children less C{<delay/>}, whatever order a server has written attributes in. A fork that
-    was held back gets a delay (XEP-0203) that the others do not have.
-    """
-    return [
-        _canonical(child)
-        for child in message.element.children
-        if not (
-            domish.IElement.providedBy(child) and (child.uri, child.name) == (ns.DELAY, "delay")
+    def _answers(self, error: Stanza, direction: Direction, peer: str) -> bool:
+        """Whether an error answers a message that was eligible, and went the other way."""
+        return any(
+            id == error.id and way is not direction and each.lower() == peer.lower()
+            for way, each, id in self._conversation
         )
-    ]
+
+    def _redeem(self, seat: Seat, message: Stanza, shown: bytes) -> bool:
+        credit = seat.redeem(message, shown) if seat.owed else None
+        if credit is None:
+            return False
+        to = message.attributes.get("to", "")
+        if to == seat.jid and credit.line.message.attributes.get("to", to) != to:
+            self._habits.rewrites = True
+        return True
+
+    def _isForOne(self, seat: Seat, message: Stanza) -> bool:
+        """Whether the server has certainly sent a message to this session alone."""
+        to = message.attributes.get("to")
+        if to == seat.jid:
+            return self._habits.known
+        if to == seat.account and not message.has(ns.DELAY, "delay"):
+            self._habits.keeps = True
+        return False
+
+    def _owe(self, seat: Seat, line: Line, *, atOnce: bool = False, stored: bool = False) -> None:
+        common = key(line.message)
+        for sibling in self.seats:
+            if sibling is not seat:
+                # The server shows a line to those it serves; a fork of it may come all the same.
+                served = sibling.served and not stored
+                due = Due.NOTHING if served else sibling.due(line)
+                sibling.owe(Credit(common, line, due), atOnce=atOnce and not served)
 
 
-def _canonical(node: domish.Element | str) -> object:
-    if not domish.IElement.providedBy(node):
-        return str(node)
-    assert isinstance(node, domish.Element)
-    attributes = sorted((str(name), value) for name, value in node.attributes.items())
-    return (node.uri, node.name, attributes, [_canonical(child) for child in node.children])
+def _wasStored(message: Stanza) -> bool:
+    """
+    Whether the server may have kept a message while no session was there (XEP-0160). What it holds
+    back for inactive clients (XEP-0352) has a delay, too, but no body.
+    """
+    children = message.children
+    return (ns.DELAY, "delay") in children and (ns.CLIENT, "body") in children

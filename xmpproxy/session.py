@@ -26,7 +26,7 @@ from xmpproxy import config, ns
 from xmpproxy.account import Account, Accounts
 from xmpproxy.downstream import Downstream
 from xmpproxy.ids import Ids
-from xmpproxy.mirror import Seat
+from xmpproxy.seat import Seat
 from xmpproxy.stanza import Stanza
 from xmpproxy.upstream import Upstream
 
@@ -144,8 +144,9 @@ class Session(XMPPHandlerCollection):
         self._outcome: str | None = None
         self._began = self.readSince = self.clock.seconds()
         self._fromClient = self._fromServer = 0
-        mode = downstream.authenticator.factory.listen.plain_copies or mirror.plain_copies
-        self.seat = Seat(jid, self._gather, mode, mirror.prefix)
+        listen = downstream.authenticator.factory.listen
+        mode = mirror.modeOf(jid.partition("/")[2], listen)
+        self.seat = Seat(jid, self._gather, mode, mirror.prefix, mirror.nameOf)
         self._links: list[Link] = [make() for make in chain.links]
         for link in self._links:
             link.setHandlerParent(self)
@@ -269,18 +270,23 @@ class Session(XMPPHandlerCollection):
         """Send to the client, behind everything that it is owed."""
         self.seat.outbox.put(data)
 
-    def ask(self, kind: str, payload: str, answered: Callable[[Stanza], None]) -> None:
+    def ask(
+        self, kind: str, payload: str, answered: Callable[[Stanza], None], to: str | None = None
+    ) -> None:
         """
         Send an iq to the account's server.
 
         @param kind: C{"get"} or C{"set"}.
         @param payload: the child element.
+        @param to: the account itself, if not the server is meant.
         @param answered: called with the answer, a result or an error. The client never sees it.
         """
         id = self._questions.make()
         self._asked[id] = answered
-        to = f" to={quoteattr(self.domain)}" if kind == "get" else ""
-        self.send(f"<iq type='{kind}' id='{id}'{to}>{payload}</iq>".encode())
+        if to is None and kind == "get":
+            to = self.domain
+        address = "" if to is None else f" to={quoteattr(to)}"
+        self.send(f"<iq type='{kind}' id='{id}'{address}>{payload}</iq>".encode())
 
     def _answers(self, stanza: Stanza) -> bool:
         """Whether this is the answer to a question of ours. Our ids cannot be guessed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pyexpat import ParserCreate
+from pyexpat import ExpatError, ParserCreate
 from xml.sax.saxutils import escape, quoteattr
 
 from twisted.words.xish import domish
@@ -23,6 +23,9 @@ START_TAG = re.compile(rb"<([^\s/>]+)[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*
 _MARKUP = re.compile(
     rb"<!\[CDATA\[.*?\]\]>|<[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*>", re.DOTALL
 )
+
+#: The declaration of a default namespace.
+_NAMESPACE = re.compile(rb"\sxmlns=(?:\"[^\"]*\"|'[^']*')")
 
 
 class Stanza:
@@ -103,6 +106,32 @@ class Stanza:
             tuple((child.uri or "", child.name) for child in element.elements()),
         )
 
+    @classmethod
+    def fromDocument(cls, data: bytes) -> Stanza | None:
+        """
+        A stanza that was cut out of another, less the declaration of its namespace.
+
+        @param data: well-formed. All prefixes but `stream` and `xml` are declared in it.
+        @return: L{None} if it is not exactly one element that declares the namespace of stanzas as
+            the default one, or if its name or that of one of its children has a prefix. What it
+            is takes a closer look then.
+        """
+        if not (data.startswith(b"<") and data.endswith(b">")):
+            return None  # expat ignores white space around a document, and a byte order mark
+        try:
+            (name, attributes), *inside = _startTags(data)
+        except ExpatError:
+            return None
+        if attributes.pop("xmlns", None) != ns.CLIENT or ":" in name:
+            return None
+        children = []
+        for child, given in inside:
+            if ":" in child:
+                return None
+            children.append((given.get("xmlns", ns.CLIENT), child))
+        data = _withoutNamespace(data, attributes)
+        return cls(data, name, ns.CLIENT, attributes, tuple(children))
+
     def withAttributes(self, changes: Mapping[str, str | None]) -> bytes:
         """
         The bytes of this stanza with some attributes of its start tag set, or removed where the
@@ -136,6 +165,13 @@ class Stanza:
                 end = behind
         children = tuple(child for child in self.children if child not in unwanted)
         data += self.data[end:]
+        return Stanza(data, self.name, self.namespace, self.attributes, children, self.fault)
+
+    def withEmpty(self, namespace: str, name: str) -> Stanza:
+        """This stanza, which has children already, with an empty element behind them."""
+        end = self.data.rindex(b"</")
+        data = self.data[:end] + f"<{name} xmlns='{namespace}'/>".encode() + self.data[end:]
+        children = (*self.children, (namespace, name))
         return Stanza(data, self.name, self.namespace, self.attributes, children, self.fault)
 
     def text(self, namespace: str, name: str) -> bytes | None:
@@ -179,6 +215,45 @@ def _attributes(data: bytes) -> dict[str, str]:
     parser.StartElementHandler = lambda _, attributes: found.append(attributes)
     parser.Parse(_startTag(data)[0])
     return found[0]
+
+
+def _startTags(data: bytes) -> list[tuple[str, dict[str, str]]]:
+    """
+    Name and attributes of an element and of each of its children, all as they are written.
+
+    @raise ExpatError: it is not exactly one element.
+    """
+    found: list[tuple[str, dict[str, str]]] = []
+    depth = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        if depth < 2:
+            found.append((name, attributes))
+        depth += 1
+
+    def end(name: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = ParserCreate("UTF-8")
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.Parse(data, True)
+    return found
+
+
+def _withoutNamespace(data: bytes, attributes: Mapping[str, str]) -> bytes:
+    """
+    An element less the declaration of its default namespace.
+
+    @param attributes: all others that it has.
+    """
+    tag = _startTag(data)
+    declaration = _NAMESPACE.search(tag[0])
+    if declaration is not None and tag[0].count(b"xmlns") == 1:  # so it is no part of a value
+        return data[: declaration.start()] + data[declaration.end() :]
+    return Stanza(data, "", "", attributes, ()).withAttributes({})
 
 
 def _spans(data: bytes) -> Iterator[tuple[int, int]]:

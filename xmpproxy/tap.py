@@ -24,7 +24,7 @@ from xmpproxy.config import FLAGS, Config, ConfigError, fromFlags, load
 from xmpproxy.connect import clientEndpoint
 from xmpproxy.downstream import Downstream, DownstreamFactory
 from xmpproxy.handlers import CHAIN
-from xmpproxy.ids import Ids
+from xmpproxy.ids import copyIds
 from xmpproxy.login import Login
 from xmpproxy.service import Listener, ProxyService
 from xmpproxy.session import Session
@@ -107,7 +107,7 @@ def buildListeners(
     config: Config, reactor: Any, upstreams: Mapping[str, Upstreams]
 ) -> Sequence[Listener]:
     """What serves the clients: one for each of C{config.listen}, in that order."""
-    accounts = Accounts(Ids())
+    accounts = Accounts(copyIds())
 
     def login(downstream: Downstream, domain: str) -> Login:
         return Login(downstream, upstreams[domain], bound)

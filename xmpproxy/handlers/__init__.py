@@ -10,8 +10,10 @@ from xmpproxy.handlers.availability import Availability
 from xmpproxy.handlers.binding import Binding
 from xmpproxy.handlers.carbons import Carbons
 from xmpproxy.handlers.clientstate import ClientState
+from xmpproxy.handlers.commands import Commands
 from xmpproxy.handlers.disco import Disco
 from xmpproxy.handlers.mirroring import Mirroring
+from xmpproxy.handlers.stanzaids import StanzaIds
 from xmpproxy.handlers.streammanagement import StreamManagement
 from xmpproxy.session import Chain
 
@@ -21,8 +23,10 @@ CHAIN = Chain(
         StreamManagement,
         ClientState,
         Carbons,
+        Commands,
         Disco,
         Availability,
+        StanzaIds,
         Mirroring,
     ]
 )

@@ -7,8 +7,9 @@ from typing import ClassVar
 from twisted.words.protocols.jabber.error import StanzaError, StreamError
 
 from xmpproxy import ns
+from xmpproxy.iqs import answer, refusal
 from xmpproxy.session import Link, Wants
-from xmpproxy.stanza import Stanza, serialize
+from xmpproxy.stanza import Stanza
 
 
 class Binding(Link):
@@ -22,18 +23,10 @@ class Binding(Link):
             return stanza
         if stanza.has(ns.BIND, "bind"):
             error = StanzaError("not-allowed", text="this stream has a resource")
-            self.parent.sendClient(serialize(error.toResponse(stanza.element)))
+            self.parent.sendClient(refusal(stanza, error))
             self.parent.refuse(StreamError("policy-violation", text="this stream has a resource"))
             return None
         if self.parent.serverSession:
             return stanza
         self.parent.sendClient(answer(stanza))
         return None
-
-
-def answer(request: Stanza) -> bytes:
-    """The empty result that answers an iq (RFC 6120, section 8.2.3)."""
-    to = request.attributes.get("to")
-    return Stanza(b"<iq/>", "iq", ns.CLIENT, {}, ()).withAttributes(
-        {"type": "result", "id": request.id or "", "from": to}
-    )

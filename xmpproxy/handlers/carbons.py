@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import ClassVar
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.words.protocols.jabber.error import StanzaError
 
 from xmpproxy import ns
-from xmpproxy.handlers.binding import answer
+from xmpproxy.iqs import answer, offers, refusal
 from xmpproxy.session import Link, Wants
 from xmpproxy.stanza import Stanza
+
+log = Logger()
+
+_WISHES = ((ns.CARBONS, "enable"), (ns.CARBONS, "disable"))
 
 
 class Carbons(Link):
@@ -19,6 +25,7 @@ class Carbons(Link):
     """
 
     fromClient: ClassVar[Wants] = {"iq": frozenset({ns.CARBONS})}
+    fromServer: ClassVar[Wants] = {"iq": frozenset({ns.CARBONS})}
 
     def prepare(self) -> Deferred[None] | None:
         """
@@ -28,15 +35,26 @@ class Carbons(Link):
         if self.parent.mirrorConfig.server_carbons == "ignore":
             return None
         done: Deferred[None] = Deferred()
+        seat = self.parent.seat
 
         def discovered(info: Stanza) -> None:
-            if _hasCarbons(info):
+            if offers(info, ns.CARBONS):
+                seat.asked = True
                 self.parent.ask("set", f"<enable xmlns='{ns.CARBONS}'/>", enabled)
             else:
                 done.callback(None)
 
         def enabled(result: Stanza) -> None:
-            self.parent.seat.served = result.type == "result"
+            if result.type != "result":
+                seat.asked = False
+                log.warn(
+                    "{jid}: the server has carbons, but refuses them to this session; "
+                    "the proxy makes its copies",
+                    jid=self.parent.jid,
+                )
+            elif self.parent.account is None:
+                seat.served = True
+            # Else the session has begun without: its copies stay ours, and the carbons are forks.
             done.callback(None)
 
         self.parent.ask("get", f"<query xmlns='{ns.DISCO_INFO}'/>", discovered)
@@ -44,17 +62,43 @@ class Carbons(Link):
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
         """The client enables or disables carbons (sections 4 and 5)."""
-        to = stanza.attributes.get("to")
-        if stanza.type != "set" or to not in (None, self.parent.seat.account, self.parent.domain):
+        seat = self.parent.seat
+        asked = stanza.attributes.get("to", seat.account)
+        if stanza.type not in ("set", "get") or asked not in (seat.account, self.parent.domain):
             return stanza
-        self.parent.seat.carbons = stanza.has(ns.CARBONS, "enable")
-        self.parent.sendClient(answer(stanza))
+        reason = _fault(stanza)
+        if reason:
+            log.warn("{jid}: bad request for carbons: {reason}", jid=seat.jid, reason=reason)
+            error = StanzaError("bad-request", text=reason)
+            self.parent.sendClient(refusal(stanza, error, asked, seat.jid))
+        else:
+            seat.carbons = stanza.has(ns.CARBONS, "enable")
+            self.parent.sendClient(answer(stanza, asked, seat.jid))
+        return None
+
+    def serverStanza(self, stanza: Stanza) -> Stanza | None:
+        """Nobody else says which carbons the client gets (sections 4.1 and 5.1)."""
+        if stanza.type != "set":
+            return stanza
+        log.warn(
+            "{jid}: refused {sender!r} a change of its carbons: not-allowed",
+            jid=self.parent.jid,
+            sender=stanza.attributes.get("from"),
+        )
+        self.parent.send(refusal(stanza, StanzaError("not-allowed")))
         return None
 
 
-def _hasCarbons(info: Stanza) -> bool:
-    return info.type == "result" and any(
-        feature.getAttribute("var") == ns.CARBONS
-        for query in info.element.elements(ns.DISCO_INFO, "query")
-        for feature in query.elements(ns.DISCO_INFO, "feature")
-    )
+def _fault(wish: Stanza) -> str | None:
+    """What is wrong with a request to enable or disable carbons."""
+    if wish.type != "set":
+        return "not of type set"
+    if len(wish.children) != 1:
+        return "two payloads"
+    if wish.children[0] not in _WISHES:
+        return "neither enable nor disable"
+    payload = wish.element.firstChildElement()
+    assert payload is not None, "there is one"
+    if any(True for _ in payload.elements()) or str(payload).strip():
+        return "not empty"
+    return None

@@ -9,47 +9,75 @@ from xmpproxy import ns
 from xmpproxy.session import Link, Wants
 from xmpproxy.stanza import Stanza, parse
 
-_ADDED = (ns.CARBONS, ns.CARBONS_RULES)
 #: How many questions a client may have open before answers to the oldest pass unchanged.
 _REMEMBERED = 64
 
+#: Hashes of the answer to a disco#info query.
+_CAPS = frozenset((namespace, "c") for namespace in ns.CAPS)
+
 
 class Disco(Link):
-    """Adds carbons to what the server and the account can do, where it is us who do them."""
+    """
+    Adds what we do to what the server and the account can do. Where the server does the carbons,
+    all answers are its own: of the account's command its list of commands tells.
+
+    Presence of whom something is added to loses its entity capabilities (XEP-0115, XEP-0390): the
+    hash of an answer that the client will not get. Such hashes come in stream features as well, see
+    L{xmpproxy.features}, and nowhere else.
+    """
 
     fromClient: ClassVar[Wants] = {"iq": frozenset({ns.DISCO_INFO})}
-    fromServer: ClassVar[Wants] = {"iq": frozenset({ns.DISCO_INFO})}
+    fromServer: ClassVar[Wants] = {
+        "iq": frozenset({ns.DISCO_INFO}),
+        "presence": frozenset(ns.CAPS),
+    }
 
     def __init__(self) -> None:
         super().__init__()
-        self._asked: deque[str] = deque(maxlen=_REMEMBERED)
+        self._asked: deque[tuple[str, tuple[str, ...]]] = deque(maxlen=_REMEMBERED)
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
         """A question of the client, of the server or account perhaps."""
-        ours = not self.parent.seat.served and stanza.attributes.get("to") in self._own()
-        if ours and stanza.type == "get" and stanza.id:
-            self._asked.append(stanza.id)
+        added = self._added(stanza.attributes.get("to"))
+        if added and stanza.type == "get" and stanza.id and not _ofPart(stanza):
+            self._asked.append((stanza.id, added))
         return stanza
 
-    def _own(self) -> tuple[str | None, ...]:
-        """The addresses of the server and the account."""
-        return (None, self.parent.seat.account, self.parent.domain)
+    def _added(self, to: str | None) -> tuple[str, ...]:
+        """What we do at an address. None is the account's (RFC 6120, section 10.3.3)."""
+        if self.parent.seat.served:
+            return ()
+        if to is None or to == self.parent.seat.account:
+            return (ns.CARBONS, ns.CARBONS_RULES, ns.COMMANDS)
+        return (ns.CARBONS, ns.CARBONS_RULES) if to == self.parent.domain else ()
 
     def serverStanza(self, stanza: Stanza) -> Stanza | None:
-        """An answer to the client."""
-        if stanza.id is None or stanza.id not in self._asked:
+        """An answer to the client, or presence."""
+        if stanza.name == "presence":
+            return stanza.without(_CAPS) if self._added(stanza.attributes.get("from")) else stanza
+        asked = next((each for each in self._asked if each[0] == stanza.id), None)
+        if asked is None:
             return stanza
-        if stanza.attributes.get("from") not in (*self._own(), self.parent.jid):
+        parent = self.parent
+        sender = stanza.attributes.get("from")
+        if sender not in (None, parent.seat.account, parent.domain, parent.jid):
             return stanza  # somebody else's; clients' ids are easily guessed
-        self._asked.remove(stanza.id)
+        self._asked.remove(asked)
         if stanza.type != "result":
+            return stanza
+        if _ofPart(stanza):
             return stanza
         element = parse(stanza.data)
         for query in element.elements(ns.DISCO_INFO, "query"):
-            if query.hasAttribute("node"):
-                return stanza  # of some part, not of the whole
             listed = [each.getAttribute("var") for each in query.elements(ns.DISCO_INFO, "feature")]
-            for feature in _ADDED:
+            for feature in asked[1]:
                 if feature not in listed:
                     query.addElement("feature")["var"] = feature
         return Stanza.fromElement(element)
+
+
+def _ofPart(stanza: Stanza) -> bool:
+    """Whether a question or answer is about some part of an entity, not about the whole."""
+    return any(
+        query.hasAttribute("node") for query in stanza.element.elements(ns.DISCO_INFO, "query")
+    )

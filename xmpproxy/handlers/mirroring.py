@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from xmpproxy import carbons, ns
 from xmpproxy.barrier import Barrier
 from xmpproxy.carbons import Direction, Forged
-from xmpproxy.mirror import Credit, Line, Mirror
+from xmpproxy.mirror import Mirror
 from xmpproxy.session import Link, Wants
 from xmpproxy.stanza import Stanza
 
@@ -28,7 +28,7 @@ class Mirroring(Link):
 
     def connectionInitialized(self) -> None:
         """Pings to this session's server tell when a message can come no more."""
-        self._barrier: Barrier[Credit] = Barrier(
+        self._barrier = Barrier(
             self._ping,
             self.parent.clock,
             self._passed,
@@ -43,7 +43,7 @@ class Mirroring(Link):
         assert self.parent.account is not None, "stanzas meet the chain once a session is ready"
         return self.parent.account.mirror
 
-    def _await(self, credit: Credit) -> None:
+    def _await(self, credit: int) -> None:
         self._barrier.wait(credit)
         if self.parent.seat.outbox.waiting > self.parent.queueBytes:
             self._barrier.hurry()
@@ -51,16 +51,15 @@ class Mirroring(Link):
     def _ping(self, answered: Callable[[], None]) -> None:
         self.parent.ask("get", f"<ping xmlns='{ns.PING}'/>", lambda _: answered())
 
-    def _passed(self, credits: list[Credit]) -> None:
+    def _passed(self, credit: int) -> None:
         self._late = False
-        if credits:
-            self._mirror.passed(self.parent.seat, credits)
+        self._mirror.passed(self.parent.seat, credit)
 
-    def _overdue(self, credits: list[Credit]) -> None:
+    def _overdue(self) -> None:
         if not self._late:
             self._late = True
             log.warn("{jid}: the server takes long to answer a ping", jid=self.parent.jid)
-        self._mirror.overdue(self.parent.seat, credits)
+        self._mirror.overdue(self.parent.seat)
 
     def connectionLost(self, reason: Failure) -> None:
         """The server sends nothing more: what its client is still owed are copies."""
@@ -70,17 +69,26 @@ class Mirroring(Link):
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
         """A message that the client sends. It is written to the server before any copy of it."""
         seat = self.parent.seat
-        if stanza.type == "error" and (
-            self.parent.ids.made(stanza.id) or seat.wasShown(stanza.attributes.get("to"), stanza.id)
-        ):
-            return None  # answers a copy, of which its sender knows nothing
+        if stanza.type == "error" and self._answersCopy(stanza):
+            return None  # of which nobody knows whom it would go to
         self._mirror.sent(seat, stanza)
-        return stanza if seat.served else carbons.withoutPrivate(stanza)
+        if carbons.isPrivate(stanza) and not seat.served:
+            return carbons.hinted(stanza)
+        return stanza
+
+    def _answersCopy(self, error: Stanza) -> bool:
+        """Whether an error is the answer to a copy (XEP-0280, section 10.3). Carbons have no id."""
+        seat = self.parent.seat
+        to = error.attributes.get("to")
+        carbon = seat.carbons and not seat.served and to == seat.account
+        return carbon or self.parent.ids.made(error.id) or seat.wasShown(to, error.id)
 
     def serverStanza(self, stanza: Stanza) -> Stanza | None:
         """A message for the client."""
         if carbons.isCarbon(stanza):
             self._carbon(stanza)
+        elif carbons.isPrivate(stanza):
+            self.parent.sendClient(carbons.withoutPrivate(stanza).data)
         else:
             self._mirror.received(self.parent.seat, stanza)
         return None
@@ -101,9 +109,4 @@ class Mirroring(Link):
         to = message.attributes.get("to", seat.account)
         if direction is Direction.SENT and carbons.belongs(to, seat.account):
             return  # written to oneself: it comes as received, too
-        sender = message.attributes.get("from", seat.account)
-        if seat.carbons:
-            seat.copied += 1
-            seat.outbox.put(stanza.data)
-        else:
-            seat.show(Line(message, direction, sender, self.parent.ids.make()))
+        self._mirror.carbon(seat, stanza, direction, message)

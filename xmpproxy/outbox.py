@@ -1,0 +1,69 @@
+"""What one client is sent, in order, with places kept for what may still come."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from itertools import takewhile
+
+
+class Slot:
+    """
+    A place in an output.
+
+    @ivar data: what is sent there; L{None} while that is open.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes | None = None) -> None:
+        self.data = data
+
+
+class Outbox:
+    """
+    What one client is sent, in order.
+
+    @ivar waiting: bytes that wait behind an open slot.
+    """
+
+    __slots__ = ("_slots", "_write", "waiting")
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._write = write
+        self._slots: deque[Slot] = deque()
+        self.waiting = 0
+
+    def append(self, data: bytes) -> None:
+        """Send a line, behind all others."""
+        if self._slots:
+            self._slots.append(Slot(data))
+            self.waiting += len(data)
+        else:
+            self._write(data)
+
+    def reserve(self, slot: Slot) -> None:
+        """Keep the place of a line, behind all others."""
+        self._slots.append(slot)
+
+    def put(self, data: bytes) -> None:
+        """Send what is no line: behind what has come, before what has yet to come."""
+        slots = self._slots
+        if slots:
+            toCome = sum(1 for _ in takewhile(lambda slot: slot.data is None, reversed(slots)))
+            if toCome < len(slots):
+                slots.insert(len(slots) - toCome, Slot(data))
+                self.waiting += len(data)
+                return
+        self._write(data)
+
+    def fill(self, slot: Slot, data: bytes) -> None:
+        """Put C{data} into an open slot, C{b""} for nothing, and send what need not wait now."""
+        slot.data = data
+        self.waiting += len(data)
+        slots = self._slots
+        while slots and (ready := slots[0].data) is not None:
+            slots.popleft()
+            self.waiting -= len(ready)
+            if ready:
+                self._write(ready)
