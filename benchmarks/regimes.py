@@ -8,14 +8,21 @@ from typing import Literal, NamedTuple
 from twisted.internet.defer import Deferred, gatherResults
 
 from benchmarks.client import Session
-from benchmarks.scenes import SIBLINGS, Scene
+from benchmarks.scenes import Account, Scene
+from xmpproxy import ns
 
 Way = Literal["up", "down"]
+#: Which way a message goes, and whether the siblings' clients have enabled carbons.
+Kind = tuple[Way, bool]
 
 #: The size of a stanza, in bytes.
 SIZE = 250
 #: How many messages are on their way at once where copies are made of them.
 BURST = 250
+#: How many siblings a message is shown to: each number is measured ...
+SIBLINGS = (1, 2, 5, 20)
+#: ... and this one is what else is measured with.
+SOME = 5
 #: Over how many sessions stanzas are spread that each come in a read of their own.
 SPREAD = 100
 
@@ -36,21 +43,23 @@ class Regime(NamedTuple):
     @ivar share: by how much fewer messages it needs than back to back relaying.
     @ivar goal: the CPU time (microseconds) that the proxy may take at most for each message, or
         copy, if there is a goal.
-    @ivar copies: how many copies of each message are made.
+    @ivar way: which way the messages go.
+    @ivar account: the account that each message is shown to, if it is one with several sessions.
     """
 
     name: str
     run: Callable[[Scene, int], Awaitable[None]]
     share: int
     goal: float | None = None
-    copies: int = 0
+    way: Way = "down"
+    account: Account | None = None
 
     async def cost(self, scene: Scene, messages: int) -> float:
-        """The CPU time (microseconds) that the process takes for each message, or copy."""
+        """The CPU time (microseconds) that the process takes for each message, copies included."""
         messages //= self.share
         before = scene.subject.cpu
         await self.run(scene, messages)
-        return (scene.subject.cpu - before) / messages / (self.copies or 1) * 1e6
+        return (scene.subject.cpu - before) / messages * 1e6
 
 
 def chats(way: Way, session: Session, count: int, first: int = 0, payload: str = "") -> bytes:
@@ -67,6 +76,19 @@ def chats(way: Way, session: Session, count: int, first: int = 0, payload: str =
         start = f"<message {address} type='chat' id='{number:08x}'><body>"
         messages.append(f"{start}{_TEXT * 3:.{SIZE - len(start) - len(end)}}{end}")
     return "".join(messages).encode()
+
+
+def carbonsOf(way: Way, session: Session, to: Session, count: int, first: int) -> bytes:
+    """The server's carbons of such messages for a sibling of the session."""
+    account = to.jid.partition("/")[0]
+    wrapper, sender = ("sent", f" from='{session.jid}'") if way == "up" else ("received", "")
+    begin = (
+        f"<message from='{account}' to='{to.jid}' type='chat'><{wrapper} xmlns='{ns.CARBONS}'>"
+        f"<forwarded xmlns='{ns.FORWARD}'><message xmlns='{ns.CLIENT}'{sender} "
+    )
+    end = f"</message></forwarded></{wrapper}></message>"
+    messages = chats(way, session, count, first)
+    return messages.replace(b"<message ", begin.encode()).replace(b"</message>", end.encode())
 
 
 def _relay(way: Way, payload: str = "") -> Callable[[Scene, int], Awaitable[None]]:
@@ -91,13 +113,27 @@ def _spread(way: Way) -> Callable[[Scene, int], Awaitable[None]]:
 
 
 def _show(
-    way: Way, account: Literal["plain", "carbons"], payload: str = "", burst: int = BURST
+    way: Way, account: Account, payload: str = "", burst: int = BURST
 ) -> Callable[[Scene, int], Awaitable[None]]:
     async def run(scene: Scene, messages: int) -> None:
-        sessions: list[Session] = getattr(scene, account)
+        sessions = scene.accounts[account]
         for first in range(0, messages, burst):
             data = chats(way, sessions[0], burst, first, payload)
             await _exchange(way, sessions, data, burst)
+
+    return run
+
+
+def _bring(way: Way, account: Account) -> Callable[[Scene, int], Awaitable[None]]:
+    """The server sends all siblings its carbons of what the first got, or sent."""
+
+    async def run(scene: Scene, messages: int) -> None:
+        first, *siblings = scene.accounts[account]
+        for number in range(0, messages, BURST):
+            arrived = [sibling.arriving(BURST) for sibling in siblings]
+            for sibling in siblings:
+                sibling.down(carbonsOf(way, first, sibling, BURST, number))
+            await gatherResults(arrived)
 
     return run
 
@@ -127,21 +163,40 @@ BACK_TO_BACK = (
     Regime("to client, body only", _relay("down"), 1, 8),
     Regime("to client, with extras", _relay("down", _EXTRAS), 1, 8),
 )
+#: What is nothing but relaying, of the messages that copies are made of.
+RELAYED: dict[Way, Regime] = {"up": BACK_TO_BACK[0], "down": BACK_TO_BACK[2]}
 SPREAD_OUT = (
     Regime(f"to server, {SPREAD} sessions in turn", _spread("up"), 4),
     Regime(f"to client, {SPREAD} sessions in turn", _spread("down"), 4),
 )
-PLAIN_COPIES = (
-    Regime("incoming, plain copies", _show("down", "plain"), 4, 15, SIBLINGS),
-    Regime("outgoing, plain copies", _show("up", "plain"), 4, 15, SIBLINGS),
-)
-OTHER_COPIES = (
-    Regime("incoming, plain copies, with extras", _show("down", "plain", _EXTRAS), 4, 15, SIBLINGS),
-    Regime("incoming, carbons", _show("down", "carbons"), 4, 15, SIBLINGS),
-    Regime("outgoing, carbons", _show("up", "carbons"), 4, 15, SIBLINGS),
-)
-#: No goal: most of it is the work of moving a few bytes at a time, which a burst shares.
-ONE_AT_A_TIME = (
-    Regime("incoming, plain copies", _show("down", "plain", burst=1), 40, None, SIBLINGS),
-    Regime("outgoing, plain copies", _show("up", "plain", burst=1), 40, None, SIBLINGS),
-)
+
+
+def _copies(kind: Kind, siblings: int = SOME, payload: str = "", burst: int = BURST) -> Regime:
+    way, carbons = kind
+    name = f"{_WAYS[way]}, {'carbons' if carbons else 'plain copies'}"
+    if payload:
+        name += ", with extras"
+    if burst == 1:
+        name += ", one at a time"
+    account = Account(siblings, carbons)
+    share = 40 if burst == 1 else 16 if siblings > 10 else 4
+    return Regime(name, _show(way, account, payload, burst), share, 12, way, account)
+
+
+def _served(kind: Kind) -> Regime:
+    way, carbons = kind
+    name = f"{_WAYS[way]}, {'passed on untouched' if carbons else 'turned into plain copies'}"
+    account = Account(SOME, carbons, served=True)
+    return Regime(name, _bring(way, account), 4, 12, way, account)
+
+
+_WAYS: dict[Way, str] = {"down": "incoming", "up": "outgoing"}
+KINDS: tuple[Kind, ...] = tuple((way, carbons) for carbons in (False, True) for way in _WAYS)
+#: By kind and number of siblings.
+COPIES = {(kind, siblings): _copies(kind, siblings) for kind in KINDS for siblings in SIBLINGS}
+PLAIN_COPIES = tuple(COPIES[(way, False), SOME] for way in _WAYS)
+WITH_EXTRAS = tuple(_copies((way, False), payload=_EXTRAS) for way in _WAYS)
+#: Most of it is the work of moving a few bytes at a time, which a burst shares.
+ONE_AT_A_TIME = tuple(_copies((way, False), burst=1) for way in _WAYS)
+#: The server's carbons.
+SERVED = tuple(_served(kind) for kind in KINDS)

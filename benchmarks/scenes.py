@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from benchmarks.client import Door, Session
+from benchmarks.sink import SERVED
 from benchmarks.subjects import Subject
 
-#: How many siblings a message is shown to.
-SIBLINGS = 4
+
+class Account(NamedTuple):
+    """
+    An account with several sessions.
+
+    @ivar siblings: how many sessions there are beside the first.
+    @ivar carbons: whether their clients have enabled carbons. The first's has not.
+    @ivar served: whether the server has carbons.
+    """
+
+    siblings: int
+    carbons: bool = False
+    served: bool = False
+
+    @property
+    def user(self) -> str:
+        """Its name."""
+        kind = "carbons" if self.carbons else "plain"
+        return f"{SERVED if self.served else ''}{kind}{self.siblings}"
 
 
 class Scene:
@@ -18,8 +38,7 @@ class Scene:
     @ivar idleKilobytes: the memory (KiB) that an idle session takes.
     @ivar others: one session of each of many accounts.
     @ivar single: a session that has no siblings.
-    @ivar plain: the sessions of one account, of which none has carbons.
-    @ivar carbons: the same where the siblings of the first have them.
+    @ivar accounts: all sessions of each account with several, the first in front.
     """
 
     def __init__(self, subject: Subject, door: Door) -> None:
@@ -28,8 +47,7 @@ class Scene:
         self.idleKilobytes = 0.0
         self.others: list[Session] = []
         self.single: Session
-        self.plain: list[Session]
-        self.carbons: list[Session]
+        self.accounts: dict[Account, list[Session]] = {}
         self._door = door
 
     async def openSingle(self) -> None:
@@ -45,10 +63,12 @@ class Scene:
         self.loginMicroseconds = (self.subject.cpu - cpu) / accounts * 1e6
         self.idleKilobytes = (self.subject.memory - memory) / accounts
 
-    async def openSiblings(self) -> None:
-        """Log in the two accounts with several sessions."""
-        resources = ["first", *(f"sibling{number}" for number in range(SIBLINGS))]
-        self.plain = await self._door.login("plain", resources)
-        self.carbons = await self._door.login("carbons", resources)
-        for sibling in self.carbons[1:]:
-            await sibling.enableCarbons()
+    async def openAccount(self, account: Account) -> None:
+        """Log in an account with several sessions, unless it is."""
+        if account in self.accounts:
+            return
+        resources = ["first", *(f"sibling{number}" for number in range(account.siblings))]
+        sessions = self.accounts[account] = await self._door.login(account.user, resources)
+        if account.carbons:
+            for sibling in sessions[1:]:
+                await sibling.enableCarbons()

@@ -2,7 +2,8 @@
 The server behind the proxy: the least that can be logged in to.
 
 Plain TCP, SASL PLAIN with any password, resource binding; every iq gets an empty result, presence
-is ignored, messages are counted and dropped. It has no carbons, so the proxy does them.
+is ignored, messages are counted and dropped. It has no carbons, so the proxy does them. Only to
+accounts whose name begins with L{SERVED} it says that it has; the benchmark makes them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from twisted.internet.protocol import Factory, Protocol
 from benchmarks.tally import Tally
 
 DOMAIN = "example.com"
+#: What the names of accounts begin with for which the server has carbons.
+SERVED = "served"
 
 _BEGIN = re.compile(rb"<(?:stream:stream|auth|iq) ")
 _WHOLE = re.compile(
@@ -36,6 +39,10 @@ _MECHANISMS = (
 )
 _BIND = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
 _BOUND = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>%b</jid></bind>"
+_FEATURES = (
+    b"<query xmlns='http://jabber.org/protocol/disco#info'><feature var='urn:xmpp:carbons:2'/>"
+    b"</query>"
+)
 _SUCCESS = b"<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"
 
 
@@ -80,7 +87,8 @@ class SinkStream(Protocol):
     def _result(self, payload: bytes) -> bytes:
         resource = _RESOURCE.search(payload)
         if resource is None:
-            return b""
+            served = self._user.startswith(SERVED.encode())
+            return _FEATURES if served and b"disco#info" in payload else b""
         jid = b"%b@%b/%b" % (self._user, DOMAIN.encode(), resource[1])
         self.factory.streams[jid.decode()] = self
         return _BOUND % jid

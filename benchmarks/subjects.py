@@ -110,13 +110,19 @@ def pin(pid: int, core: int) -> None:
     os.sched_setaffinity(pid, {_CORES[core % len(_CORES)]})
 
 
-def proxy(directory: Path, upstream: int) -> Subject:
-    """The proxy itself, as C{twistd} runs it."""
+def proxy(directory: Path, upstream: int, *, mirror: bool = True) -> Subject:
+    """
+    The proxy itself, as C{twistd} runs it.
+
+    @param mirror: whether it mirrors messages, see L{benchmarks.unmirrored}.
+    """
     port = freePort()
     config = directory / f"{port}.toml"
     config.write_text(_CONFIG.format(port=port, upstream=upstream))
-    twistd = str(Path(sys.executable).with_name("twistd"))
-    command = [twistd, "-n", "--pidfile=", "xmpproxy", "--config", config.name]
+    twistd = [str(Path(sys.executable).with_name("twistd"))]
+    if not mirror:
+        twistd = [sys.executable, "-m", "benchmarks.unmirrored"]
+    command = [*twistd, "-n", "--pidfile=", "xmpproxy", "--config", config.name]
     return Subject(command, port, "starttls", directory)
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 import enum
 import re
 from typing import NamedTuple
-from xml.sax.saxutils import quoteattr
 
 from xmpproxy import ns
 from xmpproxy.ids import ofCopy
-from xmpproxy.stanza import Stanza
+from xmpproxy.stanza import Stanza, quoted
 
 
 class Direction(enum.Enum):
@@ -209,10 +208,10 @@ def wrap(message: Stanza, direction: Direction, account: str, to: str, sender: s
     @param to: the full JID of the session that gets the carbon.
     @param sender: the full JID to put into a sent message, which a client need not write.
     """
-    kind = "" if message.type is None else f" type={quoteattr(message.type)}"
+    kind = "" if message.type is None else f" type={quoted(message.type)}"
     inner = message.standalone({"from": sender} if sender is not None else {})
     return (
-        f"<message from={quoteattr(account)} to={quoteattr(to)}{kind}>"
+        f"<message from={quoted(account)} to={quoted(to)}{kind}>"
         f"<{direction.value} xmlns='{ns.CARBONS}'><forwarded xmlns='{ns.FORWARD}'>".encode()
         + inner
         + f"</forwarded></{direction.value}></message>".encode()

@@ -16,13 +16,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import islice
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 from twisted.words.xish import domish
 
 from xmpproxy import ns
 from xmpproxy.carbons import belongs
-from xmpproxy.stanza import Stanza, parse, serialize
+from xmpproxy.stanza import Stanza, parse, quoted, serialize
 
 #: Requests that only the session which got the message itself should answer.
 REQUESTS = frozenset({(ns.RECEIPTS, "request"), (ns.CHAT_MARKERS, "markable")})
@@ -175,11 +175,11 @@ def sent(
     else:
         return None
     language = message.attributes.get("xml:lang")
-    written = "" if language is None else f" xml:lang={quoteattr(language)}"
+    written = "" if language is None else f" xml:lang={quoted(language)}"
     if replaces is not None:
-        content += f"<replace xmlns='{ns.CORRECTION}' id={quoteattr(replaces)}/>"
+        content += f"<replace xmlns='{ns.CORRECTION}' id={quoted(replaces)}/>"
     return (
-        f"<message from={quoteattr(author)} to={quoteattr(to)} type='chat' id={quoteattr(id)}"
+        f"<message from={quoted(author)} to={quoted(to)} type='chat' id={quoted(id)}"
         f"{written}>{content}</message>"
     ).encode()
 
@@ -338,7 +338,7 @@ def _content(tree: domish.Element, prefix: str) -> Iterator[str]:
 def _written(element: domish.Element, text: str) -> str:
     """A child of the message with other text, and those of its attributes that mean something."""
     attributes = "".join(
-        f" {name}={quoteattr(element.attributes[key])}"
+        f" {name}={quoted(element.attributes[key])}"
         for key, name in (((ns.XML, "lang"), "xml:lang"), ("parent", "parent"))
         if key in element.attributes
     )

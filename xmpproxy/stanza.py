@@ -140,7 +140,7 @@ class Stanza:
         tag = _startTag(self.data)
         attributes = {**self.attributes, **changes}
         written = "".join(
-            f" {name}={_quoted(value)}" for name, value in attributes.items() if value is not None
+            f" {name}={quoted(value)}" for name, value in attributes.items() if value is not None
         )
         end = b"/>" if tag[0].endswith(b"/>") else b">"
         return b"<" + tag[1] + written.encode() + end + self.data[tag.end() :]
@@ -196,7 +196,8 @@ _ATTRIBUTE_ENTITIES = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 _SPECIAL = re.compile('[&<>"\n\r\t]')
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """An attribute's value as XML has it, in quotes."""
     if _SPECIAL.search(value) is None:
         return f'"{value}"'
     return quoteattr(value, _ATTRIBUTE_ENTITIES)
@@ -317,14 +318,14 @@ def _written(node: domish.Element | str, default: str) -> Iterator[str]:
         yield f"<{name}"
         if uri not in (default, ns.STREAMS):
             default = uri
-            yield f" xmlns={_quoted(uri)}"
+            yield f" xmlns={quoted(uri)}"
         for number, (key, value) in enumerate(node.attributes.items()):
             if isinstance(key, str):
-                yield f" {key}={_quoted(value)}"
+                yield f" {key}={quoted(value)}"
             elif key[0] == ns.XML:
-                yield f" xml:{key[1]}={_quoted(value)}"
+                yield f" xml:{key[1]}={quoted(value)}"
             else:
-                yield f" xmlns:a{number}={_quoted(key[0])} a{number}:{key[1]}={_quoted(value)}"
+                yield f" xmlns:a{number}={quoted(key[0])} a{number}:{key[1]}={quoted(value)}"
         if node.children:
             yield ">"
             for child in node.children:
