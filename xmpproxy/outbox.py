@@ -50,7 +50,7 @@ class Outbox:
         """Send what is no line: behind what has come, before what has yet to come."""
         slots = self._slots
         if slots:
-            toCome = sum(1 for _ in takewhile(lambda slot: slot.data is None, reversed(slots)))
+            toCome = sum(1 for _ in takewhile(lambda slot: not slot.data, reversed(slots)))
             if toCome < len(slots):
                 slots.insert(len(slots) - toCome, Slot(data))
                 self.waiting += len(data)
