@@ -43,7 +43,7 @@ from xmpproxy.handlers import CHAIN
 from xmpproxy.ids import copyIds
 from xmpproxy.login import Login
 from xmpproxy.session import Chain, Session
-from xmpproxy.tls import UpstreamTLS
+from xmpproxy.tls import ServerTLS, UpstreamTLS
 from xmpproxy.upstream import Upstreams
 
 DOMAIN = "example.com"
@@ -439,7 +439,7 @@ class Conversation(SynchronousTestCase):
         """The proxy's side of TLS with the server."""
         return UpstreamTLS(DOMAIN)
 
-    def downstreamTLS(self) -> object:
+    def downstreamTLS(self) -> ServerTLS | None:
         """The proxy's side of TLS with clients."""
         return None
 

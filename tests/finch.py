@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -125,13 +126,13 @@ class Finch:
             await self._terminal.press("Enter")
 
     async def expect(self, peer: str, lines: Sequence[Line]) -> None:
-        """Wait until the window of a conversation shows some lines, each at least once.
+        """Wait until the window of a conversation shows some lines, and each as often as here.
 
         @param peer: the bare JID of the other side.
         """
         await self._talkTo(peer)
         await self._terminal.until(
-            lambda rows: set(lines) <= set(_lines(rows)) or None,
+            lambda rows: Counter(lines) <= Counter(_lines(rows)) or None,
             f"{', '.join(map(str, lines))} in the window with {peer}",
         )
 
@@ -161,9 +162,12 @@ class Finch:
 
     async def _bringUp(self, wanted: Callable[[str], bool]) -> None:
         """Go through the windows until a wanted one is on top."""
-        while not wanted(current := await self._terminal.still(_current, "a window")):
+        first = current = await self._terminal.still(_current, "a window")
+        while not wanted(current):
             await self._terminal.press(_NEXT_WINDOW)
             await self._terminal.until(partial(_otherThan, current), "the next window")
+            current = await self._terminal.still(_current, "a window")
+            assert current != first, "none of the windows is the wanted one"
 
 
 def _isWith(peer: str, name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -98,14 +99,15 @@ class Profanity:
             await self._enter(f"/msg {to} {text}")
 
     async def expect(self, peer: str, lines: Sequence[Line]) -> None:
-        """Wait until the window of a conversation shows some lines, each at least once.
+        """Wait until the window of a conversation shows some lines, and each as often as here.
 
         @param peer: the bare JID of the other side.
         """
+        wanted = Counter(lines)
         await self._terminal.until(lambda rows: _windows(rows) or None, f"a window with {peer}")
         await self._enter(f"/win {peer}")
         await self._terminal.until(
-            lambda rows: (_title(rows) == peer and set(lines) <= set(_lines(rows))) or None,
+            lambda rows: (_title(rows) == peer and wanted <= Counter(_lines(rows))) or None,
             f"{', '.join(map(str, lines))} in the window with {peer}",
         )
 

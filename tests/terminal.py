@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 from unittest import SkipTest
@@ -162,7 +163,8 @@ class Terminal:
         try:
             if self._pid is not None and not _hasEnded(self._pid):
                 # It is for us to end it: without its terminal, profanity would run on for ever.
-                os.kill(self._pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGTERM)
                 await self._poll(self._ended, "its end")
         except _InVain:
             assert self._pid is not None
@@ -236,7 +238,7 @@ def _hasEnded(pid: int) -> bool:
     """Whether a process has ended, be it that its parent has not noticed yet."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
     return status.rpartition(")")[2].split()[0] in "XZ"
 

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from twisted.internet import ssl
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
 )
+from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 
 from tests import memorynetwork
 from tests.certificates import Authority, Identity, selfSigned
@@ -56,7 +58,7 @@ class Secure(Conversation):
         trust = AUTHORITY.write(Path(self.mktemp()))
         return UpstreamTLS(DOMAIN, trust, direct=self.domain.upstream_tls == "direct")
 
-    def downstreamTLS(self) -> object:
+    def downstreamTLS(self) -> ServerTLS:
         return ServerTLS(GOOD.chain, GOOD.key)
 
     def clientTLS(self) -> IOpenSSLClientConnectionCreator:
@@ -415,6 +417,19 @@ class Direct(Secure):
         client.getsHeader(from_=DOMAIN)
         server.opens(features(BIND))
         client.gets(BINDING)
+
+    def test_loadBalancer(self) -> None:
+        """The PROXY protocol comes before the first byte."""
+        client = self._played(Client)
+        address = IPv4Address("TCP", "192.0.2.1", 50000)
+        downstream = HAProxyWrappingFactory(self.factory).buildProtocol(address)
+        self.network.connect(client, downstream, address.host)
+        client.sends("PROXY TCP4 198.51.100.7 192.0.2.1 40000 5223\r\n")
+        client.startsTLS(self.clientTLS())
+        client.getsHeader(from_=DOMAIN)
+        self.server().opens(features(PLAIN))
+        client.gets(features(PLAIN))
+        self.assertEqual([stream.address for stream in self.factory.streams], ["198.51.100.7"])
 
     def test_wrongCertificate(self) -> None:
         """It is looked at before the first word."""

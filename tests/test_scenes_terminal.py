@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib  # not "suppress" from it: that name in a test module means something to trial
+from collections.abc import Iterator
+
 from twisted.internet.defer import Deferred
 from twisted.words.protocols.jabber.jid import JID
 from twisted.words.xish.domish import Element
@@ -10,7 +13,7 @@ from tests.finch import Finch
 from tests.profanity import Profanity
 from tests.rawclient import Predicate, bodyOf
 from tests.servers import ServerCase, onServers
-from tests.terminal import requirePrograms
+from tests.terminal import SECONDS, requirePrograms
 from xmpproxy.demo.scenes import Line, Say, Window, due, problems
 
 SPECIAL = '1 < 2 & \N{GREEK SMALL LETTER ALPHA} isn\'t "b";'
@@ -67,8 +70,9 @@ class SideBySide(ServerCase):
         }
         for name, client in self.clients.items():
             self.addCleanup(self.close, client)
-            await client.start()
-            await self.desk.expect(presence(f"{self.bobJid}/{name}"))
+            with self.explained():
+                await client.start()
+                await self.desk.expect(presence(f"{self.bobJid}/{name}"), SECONDS)
         self.desk.received.clear()
 
     def close(self, client: Finch | Profanity) -> Deferred[None]:
@@ -97,7 +101,11 @@ class SideBySide(ServerCase):
             await self.say(say)
             for name, lines in shown.items():
                 self.expected[name] += lines
-                await self.expect(name, lines)
+                with self.explained():
+                    if name in self.clients:
+                        await self.clients[name].expect(self.aliceJid, self.expected[name])
+                    else:
+                        await self.desk.expectBodies(*(text for who, text in lines if who != "me"))
 
     async def say(self, say: Say) -> None:
         """Have one thing said."""
@@ -108,13 +116,11 @@ class SideBySide(ServerCase):
         else:
             await self.clients[say.speaker].say(self.aliceJid, *say.texts)
 
-    async def expect(self, name: str, lines: list[Line]) -> None:
-        """Wait until a window shows some lines."""
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Add what the proxy says to a failure."""
         try:
-            if name in self.clients:
-                await self.clients[name].expect(self.aliceJid, lines)
-            else:
-                await self.desk.expectBodies(*(line.text for line in lines if line.who != "me"))
+            yield
         except AssertionError as e:
             raise AssertionError(f"{e}\nThe proxy says:\n{self.proxy.log}") from None
 

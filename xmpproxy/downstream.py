@@ -26,6 +26,7 @@ from xmpproxy.config import Limits, Listen
 from xmpproxy.interfaces import IStoppableFactory
 from xmpproxy.splitter import StreamHeader
 from xmpproxy.stanza import Stanza
+from xmpproxy.tls import ServerTLS
 from xmpproxy.xmlstream import OpenStreams, StanzaStream
 
 log = Logger()
@@ -58,7 +59,7 @@ class Downstream(StanzaStream):
         """Where the client is, for people. Behind a load balancer that is known late."""
         return str(getattr(self.transport.getPeer(), "host", "a local socket"))
 
-    def dataReceived(self, data: bytes) -> None:
+    def textReceived(self, data: bytes) -> None:
         if self.closing:
             return
         if data[:1] == b"\x16" and self.stream is not None and self.stream.pristine:
@@ -66,7 +67,7 @@ class Downstream(StanzaStream):
             # silent close as a no, and come back.
             self.disconnect()
             return
-        super().dataReceived(data)
+        super().textReceived(data)
 
     def sendHeader(self) -> None:
         authenticator = self.authenticator
@@ -109,8 +110,12 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
         seconds = stream.limits.login_seconds
         self._deadline = stream.clock.callLater(seconds, self._tooLate)
         if self._tls == "direct":
-            stream.transport.startTLS(self.factory.tlsOptions)
-            self._secured = True
+            self._startTLS()
+
+    def _startTLS(self) -> None:
+        assert self.factory.tls is not None
+        self.xmlstream.startTLS(self.factory.tls.connection())
+        self._secured = True
 
     def loggedIn(self) -> None:
         """The client has bound a resource: it may take its time now."""
@@ -189,8 +194,7 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
         if (first.namespace, first.name) == (ns.TLS, "starttls"):
             stream.write(f"<proceed xmlns='{ns.TLS}'/>".encode())
             stream.reset()
-            stream.transport.startTLS(self.factory.tlsOptions)
-            self._secured = True
+            self._startTLS()
         elif first.namespace == ns.SASL:
             stream.write(f"<failure xmlns='{ns.SASL}'><encryption-required/></failure>".encode())
             self.streamEnded()
@@ -235,17 +239,17 @@ class DownstreamFactory(ServerFactory):
         listen: Listen,
         limits: Limits,
         domains: Collection[str],
-        tlsOptions: object,
+        tls: ServerTLS | None,
         login: Callable[[Downstream, str], DownstreamOwner],
         clock: IReactorTime,
     ) -> None:
         """
         @param domains: the domains that are served.
-        @param tlsOptions: what C{startTLS} takes.
+        @param tls: our side of TLS, where there is any.
         @param login: makes the owner of a stream on which a client of a domain may log in.
         """
         self.listen = listen
-        self.tlsOptions = tlsOptions
+        self.tls = tls
         self.login = login
         self.streams = OpenStreams[Downstream]()
         self._limits = limits

@@ -1,8 +1,8 @@
 """
 TLS: our certificate towards clients, the server's certificate towards us, channel bindings.
 
-All that knows OpenSSL is here. Both sides speak TLS 1.2 and 1.3, without compression and
-renegotiation, each with one context for all its connections.
+All that knows OpenSSL is here, but for L{xmpproxy.records}. Both sides speak TLS 1.2 and 1.3,
+without compression and renegotiation, each with one context for all its connections.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _context(method: int) -> SSL.Context:
 @implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:
     """
-    Our side of TLS with clients, for C{transport.startTLS} and C{TLSMemoryBIOFactory}.
+    Our side of TLS with clients.
 
     @ivar certificate: what we show.
     @ivar fingerprint: its SHA-256 fingerprint, as in C{"0A:1B:..."}.
@@ -125,9 +125,15 @@ class ServerTLS:
             self._context.add_extra_chain_cert(certificate)
         self._context.use_privatekey(key)
 
+    def connection(self) -> SSL.Connection:
+        """A new connection, about to shake hands."""
+        connection = SSL.Connection(self._context)
+        connection.set_accept_state()
+        return connection
+
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """See L{IOpenSSLServerConnectionCreator}."""
-        return SSL.Connection(self._context)
+        """See L{IOpenSSLServerConnectionCreator}: for whatever has TLS from Twisted."""
+        return self.connection()
 
 
 def _selectProtocol(
@@ -243,7 +249,7 @@ class UpstreamTLS:
     Our side of TLS with the server of one domain.
 
     OpenSSL checks the chain and dates; for whom the certificate is, C{verifyPeer} checks, which
-    the protocol calls from C{IHandshakeListener.handshakeCompleted}, before it sends a byte.
+    the stream calls once the handshake is completed, before it sends a byte.
     """
 
     def __init__(self, domain: str, trust: Path | None = None, *, direct: bool = False) -> None:
@@ -277,8 +283,13 @@ class UpstreamTLS:
         store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """See L{IOpenSSLClientConnectionCreator}."""
+        """See L{IOpenSSLClientConnectionCreator}: for whatever has TLS from Twisted."""
+        return self.connection()
+
+    def connection(self) -> SSL.Connection:
+        """A new connection, about to shake hands."""
         connection = SSL.Connection(self._context)
+        connection.set_connect_state()
         if _address(self.domain) is None:
             connection.set_tlsext_host_name(_ascii(self.domain).encode())
         return connection
@@ -312,8 +323,7 @@ class UpstreamTLS:
         Why the TLS handshake failed, in one sentence with the mend.
 
         @param reason: what C{connectionLost} got, or a L{CertificateError}.
-        @param connection: C{transport.getHandle()}, asked in C{connectionLost}: Twisted drops it
-            right afterwards.
+        @param connection: the one that failed, if it came to one.
         """
         if connection is not None and connection in self._refused:
             code, certificate = self._refused[connection]

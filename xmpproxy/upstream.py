@@ -14,12 +14,11 @@ from xml.sax.saxutils import quoteattr
 from OpenSSL import SSL
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IHandshakeListener, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber import xmlstream
 from twisted.words.protocols.jabber.error import StreamError
-from zope.interface import implementer
 
 from xmpproxy import features, ns, tls
 from xmpproxy.config import Domain, Limits
@@ -53,7 +52,6 @@ class UpstreamOwner(Protocol):
         """
 
 
-@implementer(IHandshakeListener)
 class Upstream(StanzaStream):
     """The stream itself."""
 
@@ -84,7 +82,7 @@ class Upstream(StanzaStream):
     @property
     def connection(self) -> SSL.Connection | None:
         """The TLS connection, if there is one."""
-        return self.transport.getHandle() if self.transport.TLS else None
+        return self.tls.connection if self.tls is not None else None
 
 
 class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
@@ -117,7 +115,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
     def connectionMade(self) -> None:
         self._streams.add(self.xmlstream)
         if self.domain.upstream_tls == "direct":
-            self.xmlstream.transport.startTLS(self._tlsOptions)
+            self.xmlstream.startTLS(self._tlsOptions.connection())
         else:
             self.xmlstream.sendHeader()
 
@@ -169,7 +167,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
             # What came behind <proceed/> in the clear is not looked at: reset() drops it.
             self._proceeding = False
             self.xmlstream.reset()
-            self.xmlstream.transport.startTLS(self._tlsOptions)
+            self.xmlstream.startTLS(self._tlsOptions.connection())
         else:
             self._fail(f"the server sent <{stanzas[0].name}/> where TLS was to begin")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -13,8 +14,10 @@ from twisted.words.protocols.jabber import xmlstream
 from twisted.words.protocols.jabber.error import StreamError
 
 from xmpproxy.config import Limits
+from xmpproxy.records import SecureTransport
 from xmpproxy.splitter import Splitter
 from xmpproxy.stanza import Stanza, serialize
+from xmpproxy.transport import Transport
 
 #: Seconds that a peer has to close its side of a connection that we have closed ours of.
 CLOSE_SECONDS = 5.0
@@ -30,10 +33,13 @@ class StanzaStream(xmlstream.XmlStream):
 
     @ivar stream: the splitter that reads what comes in; a new one after each C{reset}.
     @ivar closing: whether we have closed our side.
+    @ivar transport: what is written to.
+    @ivar tls: the same, if that is through TLS.
     """
 
     stream: Splitter | None
-    transport: Any  # of a connection: starts TLS, takes producers, can be aborted
+    transport: Any  # a Transport or a SecureTransport, which Twisted's class knows nothing of
+    tls: SecureTransport | None = None
 
     def __init__(
         self, authenticator: xmlstream.Authenticator, limits: Limits, clock: IReactorTime
@@ -43,6 +49,26 @@ class StanzaStream(xmlstream.XmlStream):
         self.closing = False
         self._abort: IDelayedCall | None = None
         super().__init__(authenticator)
+
+    def makeConnection(self, transport: Any) -> None:
+        """Begin, on a connection of Twisted's."""
+        super().makeConnection(Transport(transport))
+
+    def startTLS(self, connection: SSL.Connection) -> None:
+        """
+        Have TLS from now on.
+
+        @param connection: a new one, that knows whether it is client or server.
+        """
+        assert isinstance(self.transport, Transport)
+        self.tls = SecureTransport(
+            self.transport, connection, self.textReceived, self.handshakeCompleted
+        )
+        self.transport = self.tls
+        self.tls.start()
+
+    def handshakeCompleted(self) -> None:
+        """TLS is up."""
 
     def _initializeStream(self) -> None:
         # The hook of Twisted's class for the parser.
@@ -55,6 +81,13 @@ class StanzaStream(xmlstream.XmlStream):
         return Splitter(self.limits.stanza_bytes, self.limits.depth)
 
     def dataReceived(self, data: bytes) -> None:
+        """Bytes from the connection."""
+        if self.tls is None:
+            self.textReceived(data)
+        else:
+            self.tls.dataReceived(data)
+
+    def textReceived(self, data: bytes) -> None:
         """
         Bytes from the peer. What was read before a C{reset} and is not handled yet is dropped: it
         was sent in the clear, or under an identity that is not valid any more.
@@ -130,6 +163,8 @@ class StanzaStream(xmlstream.XmlStream):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
         self.closing = True
+        if self.tls is not None:
+            reason = self.tls.connectionLost(reason)
         if self._abort is not None:
             self._abort.cancel()
             self._abort = None

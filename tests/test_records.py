@@ -1,0 +1,339 @@
+"""Tests for L{xmpproxy.records}: OpenSSL at both ends, the network in between by hand."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
+from twisted.test.proto_helpers import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.certificates import Authority, selfSigned
+from xmpproxy.records import SecureTransport
+from xmpproxy.tls import ServerTLS, UpstreamTLS
+from xmpproxy.transport import Transport
+
+AUTHORITY = Authority()
+GOOD = AUTHORITY.issue("example.com")
+SERVER = ServerTLS(GOOD.chain, GOOD.key)
+
+
+class End:
+    """
+    One end of a connection.
+
+    @ivar came: the texts that came.
+    @ivar completed: how often the handshake was completed.
+    @ivar aborts: whether it drops the connection when something comes.
+    @ivar wire: what it writes to, and whether it would close that.
+    """
+
+    def __init__(self, connection: SSL.Connection) -> None:
+        self.came: list[bytes] = []
+        self.completed = 0
+        self.aborts = False
+        self.wire = StringTransport()
+        self.tls = SecureTransport(
+            Transport(self.wire), connection, self.textReceived, self.handshakeCompleted
+        )
+        self.tls.start()
+
+    def textReceived(self, text: bytes) -> None:
+        self.came.append(text)
+        if self.aborts:
+            self.tls.abortConnection()
+
+    def handshakeCompleted(self) -> None:
+        self.completed += 1
+
+    def takeSent(self) -> bytes:
+        """What it has sent since this was asked last."""
+        sent = cast(bytes, self.wire.value())
+        self.wire.clear()
+        return sent
+
+    def loses(self, reason: Exception | None = None) -> BaseException | None:
+        """Its connection is gone. Why, as it has it."""
+        return self.tls.connectionLost(Failure(reason or ConnectionDone())).value
+
+
+class Case(SynchronousTestCase):
+    """With a client's and a server's end."""
+
+    def setUp(self) -> None:
+        self.upstream = UpstreamTLS("example.com", AUTHORITY.write(Path(self.mktemp())))
+
+    def ends(self, server: ServerTLS = SERVER) -> tuple[End, End]:
+        """Both, before the handshake."""
+        return End(self.upstream.connection()), End(server.connection())
+
+    def joined(self) -> tuple[End, End]:
+        """Both, after it."""
+        client, server = self.ends()
+        self.settle(client, server)
+        self.assertEqual((client.completed, server.completed), (1, 1))
+        return client, server
+
+    def settle(self, client: End, server: End) -> None:
+        """Deliver everything."""
+        while True:
+            up, down = client.takeSent(), server.takeSent()
+            if not up and not down:
+                return
+            server.tls.dataReceived(up)
+            client.tls.dataReceived(down)
+
+
+class TextTests(Case):
+    """What is written at one end comes out at the other."""
+
+    def test_bothWays(self) -> None:
+        client, server = self.joined()
+        client.tls.write(b"up")
+        server.tls.write(b"down")
+        client.tls.write(b"")
+        client.tls.write(b"again")
+        self.settle(client, server)
+        self.assertEqual((server.came, client.came), ([b"up", b"again"], [b"down"]))
+        self.assertEqual((client.completed, server.completed), (1, 1))
+
+    def test_sizes(self) -> None:
+        """To the byte, around the size of a record."""
+        client, server = self.joined()
+        for size in (1, 2**14 - 1, 2**14, 2**14 + 1, 2**15, 2**15 + 1, 300_000):
+            text = (bytes(range(251)) * (size // 251 + 1))[:size]
+            client.tls.write(text)
+            self.settle(client, server)
+            self.assertEqual(b"".join(server.came), text)
+            self.assertLessEqual(max(len(each) for each in server.came), 2**14)
+            server.came.clear()
+
+    def test_oldVersion(self) -> None:
+        """TLS 1.2."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_max_proto_version(SSL.TLS1_2_VERSION)
+        connection = SSL.Connection(context)
+        connection.set_connect_state()
+        client, server = End(connection), End(SERVER.connection())
+        self.settle(client, server)
+        self.assertEqual(connection.get_protocol_version(), SSL.TLS1_2_VERSION)
+        client.tls.write(b"up")
+        server.tls.write(b"down")
+        self.settle(client, server)
+        self.assertEqual((server.came, client.came), ([b"up"], [b"down"]))
+
+    @settings(max_examples=50)
+    @given(
+        st.lists(st.binary(min_size=1, max_size=20_000), max_size=6),
+        st.lists(st.integers(1, 20_000), max_size=30),
+    )
+    def test_cuts(self, texts: list[bytes], cuts: list[int]) -> None:
+        """However the network cuts what is sent, the handshake too."""
+        client, server = self.ends()
+        left = list(reversed(cuts))
+
+        def deliver(sender: End, receiver: End) -> bool:
+            data = sender.takeSent()
+            at = 0
+            while at < len(data):
+                size = left.pop() if left else 1 if len(data) < 5000 else 4000
+                receiver.tls.dataReceived(data[at : at + size])
+                at += size
+            return bool(data)
+
+        while deliver(client, server) | deliver(server, client):
+            pass
+        for text in texts:
+            client.tls.write(text)
+        deliver(client, server)
+        self.assertEqual(b"".join(server.came), b"".join(texts))
+
+    def test_early(self) -> None:
+        """What is written before the handshake is completed is sent after it."""
+        client, server = self.ends()
+        client.tls.write(b"one")
+        server.tls.write(b"two")
+        client.tls._handshakeCompleted = lambda: client.tls.write(b"more")
+        self.settle(client, server)
+        self.assertEqual((server.came, client.came), ([b"one", b"more"], [b"two"]))
+
+    def test_together(self) -> None:
+        """Text that comes with the end of the handshake."""
+        client, server = self.ends()
+        server.tls.dataReceived(client.takeSent())
+        client.tls.dataReceived(server.takeSent())
+        client.tls.write(b"at once")
+        server.tls.dataReceived(client.takeSent())
+        self.assertEqual((server.completed, server.came), (1, [b"at once"]))
+
+
+class EndTests(Case):
+    """Ends of all kinds."""
+
+    def test_inOrder(self) -> None:
+        """Who closes waits for the other's goodbye; both close the connection then."""
+        for turn in (1, -1):
+            first, second = self.joined()[::turn]
+            first.tls.write(b"last words")
+            first.tls.loseConnection()
+            first.tls.write(b"not sent")
+            self.assertFalse(first.wire.disconnecting)
+            second.tls.dataReceived(first.takeSent())
+            self.assertEqual(second.came, [b"last words"])
+            self.assertTrue(second.wire.disconnecting)
+            second.tls.write(b"not sent")
+            first.tls.dataReceived(second.takeSent())
+            self.assertTrue(first.wire.disconnecting)
+            self.assertEqual((first.came, first.takeSent()), ([], b""))
+            for end in (first, second):
+                self.assertIsInstance(end.loses(), ConnectionDone)
+
+    def test_textAfterGoodbye(self) -> None:
+        """Who has closed still hears what the other says before it does so, too."""
+        client, server = self.joined()
+        client.tls.loseConnection()
+        client.tls.loseConnection()
+        server.tls.write(b"wait")
+        client.tls.dataReceived(server.takeSent())
+        self.assertEqual(client.came, [b"wait"])
+        self.assertFalse(client.wire.disconnecting)
+
+    def test_cutOff(self) -> None:
+        """An end of the connection without goodbye is none in order: anybody can do that."""
+        client, server = self.joined()
+        server.tls.write(b"half")
+        data = server.takeSent()
+        client.tls.dataReceived(data[:-1])
+        self.assertIsInstance(client.loses(), ConnectionLost)
+        self.assertEqual(client.came, [])
+        server.tls.loseConnection()
+        self.assertIsInstance(server.loses(), ConnectionLost)
+
+    def test_abort(self) -> None:
+        """Nothing is sent or taken any more, not even what came with the last that was."""
+        client, server = self.joined()
+        server.tls.write(b"one")
+        server.tls.write(b"two")
+        client.aborts = True
+        client.tls.dataReceived(server.takeSent())
+        self.assertEqual(client.came, [b"one"])
+        self.assertTrue(client.wire.disconnected)
+        client.tls.write(b"no")
+        self.assertEqual(client.takeSent(), b"")
+        self.assertIsInstance(client.loses(ConnectionAborted()), ConnectionAborted)
+
+    def test_earlyEnd(self) -> None:
+        """Where there is no TLS to close yet, the connection is dropped."""
+        client, server = self.ends()
+        server.tls.dataReceived(client.takeSent())
+        for end in (client, server):
+            end.tls.loseConnection()
+            self.assertTrue(end.wire.disconnected)
+
+    def test_earlyEndWithText(self) -> None:
+        """Unless something is to be said before."""
+        client, server = self.ends()
+        server.tls.write(b"go away")
+        server.tls.loseConnection()
+        self.assertFalse(server.wire.disconnecting)
+        self.settle(client, server)
+        self.assertEqual(client.came, [b"go away"])
+        self.assertTrue(client.wire.disconnecting)
+        self.assertTrue(server.wire.disconnecting)
+
+    def test_refusedInHandshake(self) -> None:
+        """Who is told that the handshake is completed may close at once, in order."""
+        client, server = self.ends()
+        client.tls._handshakeCompleted = client.tls.loseConnection
+        self.settle(client, server)
+        self.assertTrue(client.wire.disconnecting)
+        self.assertFalse(client.wire.disconnected)
+        self.assertIsInstance(server.loses(), ConnectionDone)
+
+    def test_badCertificate(self) -> None:
+        """The other end is told, and the reason kept."""
+        bad = selfSigned("example.com")
+        client, server = self.ends(server=ServerTLS(bad.chain, bad.key))
+        self.settle(client, server)
+        self.assertEqual(client.completed, 0)
+        for end in (client, server):
+            self.assertTrue(end.wire.disconnecting)
+            self.assertIsInstance(end.loses(), SSL.Error)
+
+    def test_noTLS(self) -> None:
+        """It is refused at its first bytes, without waiting for a record's worth of them."""
+        for data in (b"HTTP/1.1 400 Bad Request\r\n", b"<stream:stream>", b"\x16\x03\x01\xff\xff"):
+            for end in self.ends():
+                for at in range(len(data)):
+                    end.tls.dataReceived(data[at : at + 1])
+                self.assertTrue(end.wire.disconnecting, data)
+                self.assertIsInstance(end.loses(), SSL.Error)
+
+    def test_damaged(self) -> None:
+        """A record that somebody has changed, and what follows, is not read."""
+        client, server = self.joined()
+        server.tls.write(b"one")
+        good = server.takeSent()
+        server.tls.write(b"two")
+        bad = bytearray(server.takeSent())
+        bad[-1] ^= 1
+        server.tls.write(b"three")
+        client.tls.dataReceived(good + bytes(bad) + server.takeSent())
+        self.assertEqual(client.came, [b"one"])
+        self.assertTrue(client.wire.disconnecting)
+        self.assertNotEqual(client.takeSent(), b"")
+        client.tls.write(b"no")
+        client.tls.dataReceived(good)
+        self.assertEqual((client.takeSent(), client.came), (b"", [b"one"]))
+        self.assertIsInstance(client.loses(), SSL.Error)
+
+    def test_tooLong(self) -> None:
+        """A record longer than any may be."""
+        client, _ = self.joined()
+        client.tls.dataReceived(b"\x17\x03\x03\xff\xff")
+        self.assertTrue(client.wire.disconnecting)
+        self.assertIsInstance(client.loses(), SSL.Error)
+
+    def test_forgotten(self) -> None:
+        """What is lost is freed at once, whatever the reason."""
+
+        def losing(prepare: Callable[[End, End], object]) -> weakref.ref[End]:
+            client, server = self.joined()
+            prepare(client, server)
+            client.loses()
+            return weakref.ref(client)
+
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for prepare in (
+            lambda client, server: None,
+            lambda client, server: client.tls.loseConnection(),
+            lambda client, server: client.tls.dataReceived(b"\x17\x03\x03\xff\xff"),
+        ):
+            self.assertIsNone(losing(prepare)())
+
+
+class ProducerTests(Case):
+    """These are the connection's matter."""
+
+    def test_passedOn(self) -> None:
+        client, _ = self.joined()
+        producer = cast(IPushProducer, client)
+        client.tls.registerProducer(producer, True)
+        self.assertIs(client.wire.producer, producer)
+        client.tls.unregisterProducer()
+        self.assertIsNone(client.wire.producer)
+        client.tls.pauseProducing()
+        self.assertEqual(client.wire.producerState, "paused")
+        client.tls.resumeProducing()
+        self.assertEqual(client.wire.producerState, "producing")
+        self.assertEqual(client.tls.getPeer(), client.wire.getPeer())

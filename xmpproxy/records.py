@@ -1,0 +1,243 @@
+"""
+TLS on a L{Transport}: text in, records out, and back.
+
+In place of Twisted's TLS, which waits for the next turn of the reactor before it writes, and asks
+OpenSSL after each read for more until that raises an exception. Here OpenSSL gets one whole record
+at a time, so there is one text to ask for; and its buffers never grow beyond a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IPushProducer
+from twisted.internet.main import CONNECTION_LOST
+from twisted.python.failure import Failure
+
+from xmpproxy.transport import Transport
+
+#: Bytes of text in a record at most.
+_TEXT = 2**14
+#: Bytes before a record's content: its type, twice a version, twice the content's length.
+_HEADER = 5
+#: The first byte of the version, from SSL 3.0 to TLS 1.3.
+_VERSION = 3
+#: Bytes of content at most (RFC 5246, section 6.2.3).
+_CONTENT = _TEXT + 2048
+
+
+class SecureTransport:
+    """
+    A transport through TLS.
+
+    @ivar connection: what there is to know of this TLS.
+    """
+
+    def __init__(
+        self,
+        below: Transport,
+        connection: SSL.Connection,
+        textReceived: Callable[[bytes], None],
+        handshakeCompleted: Callable[[], None],
+    ) -> None:
+        """
+        @param below: takes the records. What was written to it before goes out before.
+        @param connection: a new one, without a socket, that knows whether it is client or server.
+        @param textReceived: called with what the peer sends, one record at a time.
+        @param handshakeCompleted: called once, before that.
+        """
+        self.connection = connection
+        self._below = below
+        self._textReceived = textReceived
+        self._handshakeCompleted = handshakeCompleted
+        self._begun = b""  # a record that is not all here yet
+        self._waiting: list[bytes] = []  # text, until the handshake is completed
+        self._completed = False
+        self._closing = False  # our side: no more text is taken
+        self._ended = False  # both sides, or by force: no more text comes, either
+        self._reason: Failure | None = None  # why it ended, if that was not in order
+
+    def start(self) -> None:
+        """Begin the handshake."""
+        self._shakeHands()
+
+    # Reading
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        if self._ended:
+            return
+        if self._begun:
+            data = self._begun + data
+            self._begun = b""
+        at, size = 0, len(data)
+        while size - at >= _HEADER:
+            content = data[at + 3] << 8 | data[at + 4]
+            end = at + _HEADER + content
+            if end > size:
+                if content <= _CONTENT and data[at + 1] == _VERSION:
+                    break
+                end = size  # this is no TLS, as OpenSSL will say
+            self._recordReceived(data[at:end])
+            if self._ended:
+                return
+            at = end
+        if at < size:
+            self._begun = data[at:]
+
+    def _recordReceived(self, record: bytes) -> None:
+        self.connection.bio_write(record)
+        if not self._completed:
+            self._shakeHands()
+            return
+        try:
+            text = self.connection.recv(_TEXT)
+        except SSL.WantReadError:
+            self._flush()  # it was about TLS itself, and may want an answer
+        except SSL.ZeroReturnError:
+            self._end()
+        except SSL.Error:
+            self._end(Failure())
+        else:
+            self._textReceived(text)
+
+    def _shakeHands(self) -> None:
+        try:
+            self.connection.do_handshake()
+        except SSL.WantReadError:
+            self._flush()
+            return
+        except SSL.Error:
+            self._end(Failure())
+            return
+        self._flush()
+        self._completed = True
+        self._handshakeCompleted()
+        waiting, self._waiting = self._waiting, []
+        for text in waiting:
+            if not self._ended:
+                self._encrypt(text)
+        if waiting and self._closing and not self._ended:
+            self._sayGoodbye()
+
+    def _end(self, reason: Failure | None = None) -> None:
+        """
+        There will be no more records.
+
+        @param reason: what OpenSSL found wrong; L{None}: the peer has said goodbye.
+        """
+        self._closing = self._ended = True
+        self._reason = reason
+        if reason is None:
+            self._sayGoodbye()
+        else:
+            self._flush()  # what is wrong, for the peer
+            self._below.loseConnection()
+
+    # Writing
+
+    def write(self, text: bytes) -> None:
+        """Send text, unless our side is closed."""
+        if self._closing or not text:
+            return
+        if not self._completed or self._waiting:
+            self._waiting.append(text)
+        else:
+            self._encrypt(text)
+
+    def _encrypt(self, text: bytes) -> None:
+        connection = self.connection
+        try:
+            if len(text) <= _TEXT:
+                connection.send(text)
+                records = connection.bio_read(2 * _TEXT)
+            else:
+                view = memoryview(text)
+                parts = []
+                for at in range(0, len(view), _TEXT):
+                    connection.send(view[at : at + _TEXT])
+                    parts.append(connection.bio_read(2 * _TEXT))
+                records = b"".join(parts)
+        except SSL.Error:
+            self._end(Failure())
+        else:
+            self._below.write(records)
+
+    def _flush(self) -> None:
+        """Write what OpenSSL has to say on its own."""
+        with suppress(SSL.WantReadError):
+            while True:
+                self._below.write(self.connection.bio_read(2 * _TEXT))
+
+    # Closing
+
+    def loseConnection(self) -> None:
+        """
+        Close our side. The connection is closed once the peer has closed its own as well; at once
+        if there is no TLS yet that could be closed.
+        """
+        if self._closing:
+            return
+        self._closing = True
+        if self._waiting:
+            return  # until the handshake is completed, and that is sent
+        if self._completed:
+            self._sayGoodbye()
+        else:
+            self.abortConnection()
+
+    def _sayGoodbye(self) -> None:
+        """Say that nothing more comes from us, or that we have heard it."""
+        try:
+            both = self.connection.shutdown()
+        except SSL.Error:
+            both = True
+        self._flush()
+        if both or self._ended:
+            self._below.loseConnection()
+
+    def abortConnection(self) -> None:
+        """Drop the connection, and what is not written."""
+        self._closing = self._ended = True
+        self._below.abortConnection()
+
+    def connectionLost(self, reason: Failure) -> Failure:
+        """
+        The connection is gone.
+
+        @param reason: why, as far as the connection knows.
+        @return: why. What was wrong with TLS counts more; and where the peer has not said goodbye,
+            its closing the connection was not in order.
+        """
+        if self._reason is not None:
+            reason, self._reason = self._reason, None
+        elif not self._ended and reason.check(ConnectionDone):
+            reason = Failure(CONNECTION_LOST)
+        self._closing = self._ended = True
+        del self._textReceived, self._handshakeCompleted  # they know us, and we would keep them
+        return reason
+
+    # What the connection does
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        """See L{Transport}."""
+        self._below.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """See L{Transport}."""
+        self._below.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        """See L{Transport}."""
+        self._below.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """See L{Transport}."""
+        self._below.resumeProducing()
+
+    def getPeer(self) -> IAddress:
+        """See L{Transport}."""
+        return self._below.getPeer()

@@ -1,0 +1,87 @@
+"""
+What a stream writes to: a connection that is written to at once.
+
+Twisted's connections take bytes into a buffer, ask the reactor whether the socket can take any, and
+write in a later turn. Nearly always it can. So here a connection that has nothing in its buffer is
+written to straight away; what the socket does not take goes through the buffer as ever, which is
+also what tells a producer that the peer does not read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.interfaces import IAddress, IPushProducer
+from twisted.protocols.policies import ProtocolWrapper
+
+
+class Transport:
+    """A connection, for bytes as they are. L{xmpproxy.records} has another, for bytes in TLS."""
+
+    def __init__(self, connection: Any) -> None:
+        """
+        @param connection: Twisted's; of any kind, though only TCP and UNIX sockets, also behind
+            the PROXY protocol, are written to at once.
+        """
+        self._connection = connection
+        self._socket = _socketOf(connection)
+
+    def write(self, data: bytes) -> None:
+        """
+        Send bytes, now or as soon as the peer takes them. If the connection turns out to be broken,
+        its protocol hears of that from the reactor, never in here.
+        """
+        socket = self._socket
+        if socket is not None and _isIdle(socket):
+            sent = socket.writeSomeData(data)
+            if sent == len(data):
+                return
+            if isinstance(sent, int):
+                data = data[sent:]
+            # Else the socket is broken, which the reactor will find when it tries to write this.
+        self._connection.write(data)
+
+    def loseConnection(self) -> None:
+        """Close the connection once all is written and no producer is registered."""
+        self._connection.loseConnection()
+
+    def abortConnection(self) -> None:
+        """Drop the connection, and what is not written."""
+        self._socket = None  # it is open until the reactor's next turn
+        self._connection.abortConnection()
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        """Pause a producer while more is waiting than a buffer's worth."""
+        self._connection.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """Part with the producer."""
+        self._connection.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        """Read no more."""
+        self._connection.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read on."""
+        self._connection.resumeProducing()
+
+    def getPeer(self) -> IAddress:
+        """Who is at the other end."""
+        peer: IAddress = self._connection.getPeer()
+        return peer
+
+
+def _socketOf(connection: object) -> tcp.Connection | None:
+    """The connection whose C{writeSomeData} writes to the socket, if it is of a kind we know."""
+    while (
+        isinstance(connection, ProtocolWrapper) and type(connection).write is ProtocolWrapper.write
+    ):  # such as the one for the PROXY protocol, which changes nothing of what is written
+        connection = connection.transport
+    return connection if isinstance(connection, tcp.Connection) else None
+
+
+def _isIdle(socket: tcp.Connection) -> bool:
+    """Whether it is open and nothing waits to be written, which would have to go first."""
+    return bool(socket.connected) and not socket.dataBuffer and not socket._tempDataBuffer
