@@ -159,7 +159,7 @@ class Message:
     @ivar early: those of them where it did so when they had just joined.
     @ivar seen: when the proxy first knew of it.
     @ivar must: those that were to be shown it when the mirror was first told, L{None} before.
-    @ivar may: those that were when any of it arrived, if the mirror was not told at first.
+    @ivar may: those that joined after that, and were to be shown it when more of it arrived.
     @ivar tracked: whether there was a session without the server's carbons all the time.
     @ivar atOnce: whether it was shown without waiting for the server.
     """
@@ -187,16 +187,20 @@ class Typed:
 
     @ivar sender: the full JID of the session.
     @ivar id: its id.
+    @ivar at: when it was typed.
     @ivar copied: whether the proxy found that siblings should see it.
     @ivar must: the sessions that were to be shown it when it was typed.
+    @ivar may: those that joined later, before a carbon told of it.
     @ivar carboned: those where a carbon of it arrived, and whether that was to be shown.
     """
 
     look: Look
     sender: str
     id: str
+    at: int
     copied: bool = False
     must: set[Session] = field(default_factory=set)
+    may: set[Session] = field(default_factory=set)
     carboned: dict[Session, bool] = field(default_factory=dict)
 
 
@@ -498,7 +502,6 @@ class World:
         due = {each for each in joined if each.wants(fork)}
         epoch.wanted.update(due)
         self.now += 1
-        first = message.seen is None
         if message.seen is None:
             message.seen = self.now
         served = all(each.seat.served for each in joined)
@@ -509,10 +512,8 @@ class World:
             message.must = due
             if fork.carbon is None and self.habits.known and len(joined) > 1:
                 message.atOnce = stanza(fork.data).attributes["to"] == session.jid
-            if not first:
-                message.may |= due
-        elif message.must is None or message.may:
-            message.may |= due
+        if self.server.carbons:
+            message.may |= {each for each in due if each.since > message.seen}
         if fork.carbon is None:
             message.got.add(session)
         else:
@@ -541,6 +542,8 @@ class World:
     def told(self, session: Session, typed: Typed, carbon: bytes) -> None:
         """The server's carbon comes of what another session of the proxy has sent."""
         received = stanza(carbon)
+        if typed.sender not in (each.jid for each in self.joined):
+            typed.may |= {each for each in self.joined if each.since > typed.at}
         if session.seat.served:
             typed.carboned[session] = session.seat.carbons or (
                 session.seat.interested and session.jid != typed.sender
@@ -645,7 +648,7 @@ class World:
         for typed in self.typed:
             shown = session in typed.must or typed.carboned.get(session, False)
             least[typed.look] += shown
-            most[typed.look] += shown
+            most[typed.look] += shown or session in typed.may
         return {line: (least[line], most[line]) for line in most}
 
     def epochBounds(self, session: Session, epoch: Epoch) -> tuple[int, int]:
@@ -661,7 +664,7 @@ class World:
                 return got, got
             if epoch.wanted[session] == epoch.arrived and epoch.clear:
                 return len(messages), len(messages)
-        return got, len(messages)
+        return got, len(messages) + sum(session in each.early for each in messages if each.stored)
 
     def check(self) -> None:
         """The promises of L{xmpproxy.mirror}, once nothing is under way any more."""

@@ -102,7 +102,7 @@ class Type:
 
     def toPeer(self, world: World, session: Session, text: str) -> None:
         look: Look = (f"typed{text}", "", "")
-        typed = Typed(look, session.jid, world.fresh("id"))
+        typed = Typed(look, session.jid, world.fresh("id"), world.now)
         typed.must = {
             each
             for each in world.joined
