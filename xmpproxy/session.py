@@ -4,6 +4,9 @@ A session: one downstream and one upstream, joined once the server has bound a r
 Most stanzas pass through as the bytes they are. What the proxy does beyond that is a chain of
 L{Link}s; each says what it wants to see, and nothing else meets it. What is sent is gathered and
 written at the end of a turn: to the server first, then to clients.
+
+What nobody wants to see comes in L{fastpath.Run}s, many stanzas in one piece. Chain and session say
+what that is; the rest is in L{xmpproxy.fastpath}.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from twisted.words.protocols.jabber.xmlstream import XMPPHandlerCollection
 from wokkel.subprotocols import XMPPHandler
 from zope.interface import implementer
 
-from xmpproxy import config, ns
+from xmpproxy import config, fastpath, ns
 from xmpproxy.account import Account, Accounts
 from xmpproxy.downstream import Downstream
 from xmpproxy.ids import Ids
@@ -60,6 +63,16 @@ class Link(XMPPHandler):  # type: ignore[misc]  # wokkel has no annotations
         """Ask the server what must be known before the client learns that it has a resource."""
         return None
 
+    def heeds(self, name: str) -> frozenset[str] | None:
+        """
+        What it cannot do without, just now, of stanzas of which C{fromClient} or C{fromServer} says
+        that it wants all. Asked before each read.
+
+        @return: namespaces of children, as in L{Wants}; L{None} for all. It may see more of them,
+            and errors always.
+        """
+        return None
+
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
         """
         A stanza is on its way to the server.
@@ -83,6 +96,8 @@ class Chain:
         self.links = tuple(links)
         self.fromClient = _index([link.fromClient for link in links])
         self.fromServer = _index([link.fromServer for link in links])
+        self.skippedFromClient = _skippable(self.fromClient)
+        self.skippedFromServer = _skippable(self.fromServer)
 
 
 _Interests = tuple[tuple[int, frozenset[str] | None], ...]
@@ -93,6 +108,23 @@ def _index(wants: Sequence[Wants]) -> dict[str, _Interests]:
     return {
         key: tuple((at, each[key]) for at, each in enumerate(wants) if key in each) for key in keys
     }
+
+
+#: Names of stanzas that may pass unseen; each with the namespaces that somebody always wants, and
+#: the links that want all, but need not at times.
+_Skippable = tuple[tuple[str, frozenset[str], tuple[int, ...]], ...]
+
+
+def _skippable(interests: Mapping[str, _Interests]) -> _Skippable:
+    found = []
+    for name in ("message", "presence", "iq"):
+        always: frozenset[str] = frozenset()
+        for _, namespaces in interests[name]:
+            always |= namespaces or frozenset()
+        if ns.CLIENT not in always:
+            doubtful = tuple(at for at, namespaces in interests[name] if namespaces is None)
+            found.append((name, always, doubtful))
+    return tuple(found)
 
 
 @implementer(IPushProducer)
@@ -141,6 +173,7 @@ class Session(XMPPHandlerCollection):
         self._slow = False  # the client does not read as fast as it is written to
         self._held: tuple[list[Stanza], list[Stanza]] | None = ([], [])  # until ready
         self._patience: IDelayedCall | None = None
+        self._streams = 2  # that are not lost
         self._outcome: str | None = None
         self._began = self.readSince = self.clock.seconds()
         self._fromClient = self._fromServer = 0
@@ -184,6 +217,8 @@ class Session(XMPPHandlerCollection):
         self._downstream.transport.registerProducer(self, True)
         self._upstream.transport.registerProducer(_Reading(self._downstream.transport), True)
         self._downstream.transport.resumeProducing()
+        self._downstream.unwanted = self._unwantedFromClient
+        self._upstream.unwanted = self._unwantedFromServer
         self.upstreamStanzas(fromServer)
         self.downstreamStanzas(fromClient)
 
@@ -191,6 +226,30 @@ class Session(XMPPHandlerCollection):
         if self._patience is not None and self._patience.active():
             self._patience.cancel()
         self._patience = None
+
+    # The fast path
+
+    def _unwantedFromClient(self) -> fastpath.Unwanted:
+        return self._unwanted(self._chain.skippedFromClient)
+
+    def _unwantedFromServer(self) -> fastpath.Unwanted:
+        unwanted = self._unwanted(self._chain.skippedFromServer)
+        if self._asked:  # the answer is for us
+            unwanted = tuple(each for each in unwanted if each[0] != "iq")
+        return unwanted
+
+    def _unwanted(self, skippable: _Skippable) -> fastpath.Unwanted:
+        """What need not meet the chain."""
+        unwanted = []
+        for name, heeded, doubtful in skippable:
+            for at in doubtful:
+                more = self._links[at].heeds(name)
+                if more is None or ns.CLIENT in more:
+                    break
+                heeded |= more
+            else:
+                unwanted.append((name, heeded))
+        return tuple(unwanted)
 
     # A stanza's trip
 
@@ -203,6 +262,10 @@ class Session(XMPPHandlerCollection):
         interests = self._chain.fromClient
         out = self._toServer
         for stanza in stanzas:
+            if isinstance(stanza, fastpath.Run):
+                self._fromClient += stanza.count - 1
+                out.append(stanza.data)
+                continue
             key = stanza.name if stanza.namespace == ns.CLIENT else stanza.namespace
             wanted = interests.get(key)
             if wanted is None or stanza.fault is not None:
@@ -227,6 +290,10 @@ class Session(XMPPHandlerCollection):
         interests = self._chain.fromServer
         put = self.seat.outbox.put
         for stanza in stanzas:
+            if isinstance(stanza, fastpath.Run):
+                self._fromServer += stanza.count - 1
+                put(stanza.data)
+                continue
             if self._asked and stanza.name == "iq" and self._answers(stanza):
                 self._fromServer -= 1
                 continue
@@ -364,8 +431,9 @@ class Session(XMPPHandlerCollection):
 
     def refuse(self, error: StreamError) -> None:
         """Close the client's stream with an error."""
-        self.flush()
-        self._downstream.authenticator.refuse(error)
+        if self._outcome is None:
+            self.flush()
+            self._downstream.authenticator.refuse(error)
 
     def downstreamLost(self, outcome: str) -> None:
         """
@@ -374,6 +442,7 @@ class Session(XMPPHandlerCollection):
         """
         self._end(outcome)
         self._upstream.closeStream()
+        self._streamLost()
 
     def upstreamLost(self, why: str, error: Stanza | None) -> None:
         """The server is gone, and sends nothing more."""
@@ -388,12 +457,28 @@ class Session(XMPPHandlerCollection):
             self.account.mirror.leave(self.seat)
             self._accounts.leave(self.account, self)
             self.account = None
+        self._streamLost()
+
+    def _streamLost(self) -> None:
+        """
+        One of the streams is gone. With the second, everything that holds this session and is held
+        by it lets go: thousands of sessions are freed one by one, not by the garbage collector.
+        """
+        self._streams -= 1
+        if not self._streams:
+            self._upstream.authenticator.owner = None
+            self._asked.clear()
+            for link in self._links:
+                link.disownHandlerParent(self)
+            self._links.clear()
+            del self.seat
 
     def _end(self, outcome: str) -> None:
         if self._outcome is not None:
             return
         self.flush()
         self._outcome = outcome
+        self._downstream.unwanted = self._upstream.unwanted = None
         self._stopWaiting()
         if self._held is None:
             self._downstream.unregisterProducer()

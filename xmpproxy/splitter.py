@@ -14,6 +14,8 @@ The rules, in one place:
   uses one, its declaration is added to the stanza's start tag: the only bytes ever added.
 - Caps hold while parsing: at no time is more than a stanza's limit and one read kept, and a tag
   that comes in crumbs is not scanned again and again without end (CVE-2023-52425).
+- Between stanzas a splitter has no parser; it takes one when something comes, see
+  L{xmpproxy.parsers}. All that it knows of the stream header it keeps itself.
 - What came before an error is delivered; nothing after it is.
 """
 
@@ -29,7 +31,7 @@ from xml.sax.saxutils import quoteattr
 from twisted.words.protocols.jabber.error import StreamError
 
 from xmpproxy import ns
-from xmpproxy.expat import promptly
+from xmpproxy.parsers import PARSERS, WORN, Parser, Parsers
 from xmpproxy.stanza import START_TAG, Stanza
 
 _INVALID_TOKEN = errors.codes[errors.XML_ERROR_INVALID_TOKEN]
@@ -40,11 +42,14 @@ _HEADER_BYTES = 4096
 #: How many times the bytes of its limit may be scanned in search of the end of one tag: enough
 #: for a tag as long as a stanza may be by default that comes in reads of 1 KiB.
 _SCANS = 128
+#: How deep stanzas that are passed over whole may be, the stream's own element counted.
+SKIPPED_DEPTH = 6
 #: What no declaration may bind but that of its own prefix (Namespaces in XML 1.0, section 3).
 _RESERVED = frozenset((ns.XML, ns.XMLNS))
 #: ASCII that is in no URI (RFC 3986), and what would have to be escaped: not everybody does.
 _NOT_IN_URI = re.compile(r"[\x00-\x20\x7f\"&'<>\\^`{|}]")
 
+_NONE: frozenset[str] = frozenset()
 #: Attributes that need no second look: nearly all there are.
 _COMMON = frozenset({"xmlns", "from", "to", "type", "id", "xml:lang"})
 #: The longest namespace name, in characters, that is worth remembering.
@@ -80,26 +85,67 @@ class Splitter:
     @ivar ended: whether the stream was closed by its peer.
     @ivar error: why the stream cannot go on, or L{None}. After an error or the end, everything
         that is fed is ignored.
+    @ivar stanzaBytes: the largest first-level element, in bytes.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_attributes",
+        "_begin",
+        "_borrowed",
+        "_children",
+        "_default",
+        "_depth",
+        "_done",
+        "_expat",
+        "_fault",
+        "_kept",
+        "_keptFrom",
+        "_last",
+        "_lenient",
+        "_maxDepth",
+        "_name",
+        "_namespace",
+        "_outer",
+        "_parser",
+        "_parsers",
+        "_prefixes",
+        "_rootDefault",
+        "_rootPrefixes",
+        "_rootTag",
+        "_scanned",
+        "_token",
+        "ended",
+        "error",
+        "header",
+        "stanzaBytes",
+    )
+
     def __init__(
-        self, stanzaBytes: int = 262144, depth: int = 200, *, lenient: bool = False
+        self,
+        stanzaBytes: int = 262144,
+        depth: int = 200,
+        *,
+        lenient: bool = False,
+        parsers: Parsers = PARSERS,
     ) -> None:
         """
         @param stanzaBytes: the largest first-level element, in bytes.
         @param depth: the deepest nesting, the stream's own element counted.
         @param lenient: whether deeper nesting is a fault of the stanza only: the peer passes on
             what a stranger wrote.
+        @param parsers: where to get a parser from.
         """
         self.header: StreamHeader | None = None
         self.ended = False
         self.error: StreamError | None = None
-        self._stanzaBytes = stanzaBytes
+        self.stanzaBytes = stanzaBytes
         self._maxDepth = depth
         self._lenient = lenient
         self._depth = 0
+        # Offsets are those of the parser: what it read for others counts.
         self._kept = b""  # what was fed and may still be needed ...
-        self._keptFrom = 0  # ... and the offset in the stream of its first byte
+        self._keptFrom = 0  # ... and the offset of its first byte
         self._last = 0  # offset of the end of the last complete first-level element
         self._token = 0  # offset of what expat has not found the end of yet ...
         self._scanned = 0  # ... and how many bytes it has looked at in search of it
@@ -120,23 +166,56 @@ class Splitter:
         self._name = self._namespace = ""
         self._attributes: dict[str, str] = {}
         self._children: list[tuple[str, str]] = []
-        self._borrowed: set[str] = set()  # prefixes that only the header declares
+        self._borrowed = _NONE  # prefixes that only the header declares
         self._fault: str | None = None
 
-        parser = self._parser = ParserCreate("UTF-8")
-        # What expat's own deferral would protect from, _scan does.
-        self._parse = promptly(parser)
-        parser.StartElementHandler = self._startElement
-        parser.EndElementHandler = self._endElement
-        parser.XmlDeclHandler = self._xmlDeclaration
-        parser.StartDoctypeDeclHandler = self._restricted
-        parser.CommentHandler = self._restricted
-        parser.ProcessingInstructionHandler = self._restricted
+        self._parsers = parsers
+        self._parser: Parser | None = Parser()  # L{None} between stanzas
+        self._parser.expat.XmlDeclHandler = _xmlDeclaration
+        self._listen(self._parser)
+
+    def _listen(self, parser: Parser) -> None:
+        expat = self._expat = parser.expat
+        expat.StartElementHandler = self._startElement
+        expat.EndElementHandler = self._endElement
 
     @property
     def pristine(self) -> bool:
         """Whether nothing has been fed yet."""
-        return self._keptFrom == 0 and not self._kept
+        return self.header is None and not self._kept
+
+    @property
+    def skips(self) -> bool:
+        """
+        Whether L{skip} may be called: this is between stanzas, and what has no prefix is what it
+        looks like, for the stream is one of C{jabber:client}.
+        """
+        return (
+            self._parser is None
+            and self.error is None
+            and not self.ended
+            and self._rootDefault == ns.CLIENT
+            and ":" in self._rootTag
+            and self._maxDepth >= SKIPPED_DEPTH
+        )
+
+    def skip(self, data: bytes) -> bool:
+        """
+        Pass over whole stanzas, one directly behind the other, that nobody wants to see.
+
+        @param data: stanzas that are without fault if they are well-formed: of C{jabber:client},
+            not too long, nested L{SKIPPED_DEPTH} deep at most, without any prefix but C{xml:lang}.
+        @return: whether they are well-formed. If not, nothing has happened; feed them.
+        """
+        parser = self._parsers.take(self._rootTag)
+        try:
+            parser.feed(data)
+        except (ExpatError, StreamError):
+            return False
+        if not parser.whole:
+            return False
+        self._parsers.give(parser)
+        return True
 
     def feed(self, data: bytes) -> list[Stanza]:
         """
@@ -147,36 +226,68 @@ class Splitter:
         """
         if self.ended or self.error is not None:
             return []
+        parser = self._parser or self._takeParser()
         self._kept += data
         done = self._done
         try:
-            self._parse(data)
-            self._forget()
+            parser.feed(data)
+            self._forget(parser)
         except ExpatError as e:
             if not self.ended:
-                self.error = self._translated(e)
+                self.error = self._translated(e, parser)
         except StreamError as e:
             if not self.ended:
                 self.error = e
         self._done = []
+        if self.ended or self.error is not None:
+            self._dropParser()
+        elif self._depth == 1:
+            if not self._kept and parser.whole:
+                self._parser = None
+                del self._expat
+                self._attributes = {}  # they may be many, and they are private
+                self._parsers.give(parser)
+            elif parser.fed - len(self._kept) > WORN:
+                self._renew()
         return done
 
     def close(self) -> None:
-        """Give the parser back. It holds this object and the other way round."""
+        """Read nothing more."""
         self.ended = True
         self._kept = b""
-        parser = self._parser
-        parser.StartElementHandler = parser.EndElementHandler = parser.XmlDeclHandler = None
-        parser.StartDoctypeDeclHandler = parser.CommentHandler = None
-        parser.ProcessingInstructionHandler = None
+        self._dropParser()
 
-    def _translated(self, error: ExpatError) -> StreamError:
+    def _takeParser(self) -> Parser:
+        parser = self._parser = self._parsers.take(self._rootTag)
+        self._keptFrom = self._last = self._token = parser.fed
+        self._scanned = 0
+        self._listen(parser)
+        return parser
+
+    def _renew(self) -> None:
+        """
+        Go on with another parser, in the midst of the tag that follows the last stanza: reads that
+        end so may be all that ever come.
+        """
+        scanned = self._scanned + len(self._kept)
+        self._dropParser()
+        self._takeParser().feed(self._kept)
+        self._scanned = scanned
+
+    def _dropParser(self) -> None:
+        """Part with a parser that nobody can use any more."""
+        if self._parser is not None:
+            self._parser.release()
+            self._parser = None
+            del self._expat
+
+    def _translated(self, error: ExpatError, parser: Parser) -> StreamError:
         """What RFC 6120, section 4.9.3 calls an error of expat's."""
         condition = "not-well-formed"
         if error.code == _UNDEFINED_ENTITY:
             condition = "restricted-xml"
         elif error.code == _INVALID_TOKEN:
-            at = self._parser.ErrorByteIndex - self._keptFrom
+            at = parser.expat.ErrorByteIndex - self._keptFrom
             try:
                 utf_8_decode(self._kept[at : at + 4])
             except UnicodeDecodeError as e:
@@ -184,7 +295,7 @@ class Splitter:
                     return _notUTF8()
         return StreamError(condition, text=errors.messages.get(error.code))
 
-    def _forget(self) -> None:
+    def _forget(self, parser: Parser) -> None:
         """Drop the bytes that no element needs any more; refuse an element that is too long."""
         kept = self._kept
         fed = self._keptFrom + len(kept)
@@ -200,9 +311,9 @@ class Splitter:
         if needed == fed:
             self._kept = b""
         else:
-            limit = self._stanzaBytes if self._depth else _HEADER_BYTES
+            limit = self.stanzaBytes if self._depth else _HEADER_BYTES
             self._limit(fed - needed, limit)
-            self._scan(fed, limit)
+            self._scan(parser, fed, limit)
             self._kept = kept[needed - self._keptFrom :]
         self._keptFrom = needed
 
@@ -210,9 +321,9 @@ class Splitter:
         if length > limit:
             raise _violation(f"only {limit} bytes are allowed here")
 
-    def _scan(self, fed: int, limit: int) -> None:
+    def _scan(self, parser: Parser, fed: int, limit: int) -> None:
         """Count what expat looks at in vain: it does so again with each read."""
-        token = self._parser.CurrentByteIndex
+        token = parser.expat.CurrentByteIndex
         if token != self._token:
             self._token = token
             self._scanned = 0
@@ -243,7 +354,7 @@ class Splitter:
         if depth == 2:
             self._children.append((namespace, name))
         elif depth == 1:
-            begin = self._begin = self._parser.CurrentByteIndex
+            begin = self._begin = self._expat.CurrentByteIndex
             if begin != self._last:
                 self._checkGap(begin)
             if tag == self._rootTag:
@@ -262,7 +373,7 @@ class Splitter:
         if depth == 1:
             self._endStanza(tag)
         elif depth == 0:
-            self._checkGap(self._parser.CurrentByteIndex)
+            self._checkGap(self._expat.CurrentByteIndex)
             self.ended = True
 
     def _tooDeep(self) -> None:
@@ -272,7 +383,7 @@ class Splitter:
         self._blame(reason)
 
     def _beginStream(self, tag: str, header: StreamHeader) -> None:
-        start = START_TAG.match(self._kept, self._parser.CurrentByteIndex)
+        start = START_TAG.match(self._kept, self._expat.CurrentByteIndex)
         if start is None or start[1] != tag.encode():
             # Expat takes UTF-16 for what it is, whatever it was told.
             raise _notUTF8()
@@ -298,14 +409,14 @@ class Splitter:
         kept = self._kept
         begin = self._begin - self._keptFrom
         # Expat reports the start of an end tag, but for <tag/> the place behind it.
-        end = self._parser.CurrentByteIndex - self._keptFrom
+        end = self._expat.CurrentByteIndex - self._keptFrom
         if self._children or not _isEmptyElement(kept, begin, end):
             end = kept.index(b">", end) + 1
         self._last = self._keptFrom + end
-        self._limit(end - begin, self._stanzaBytes)
+        self._limit(end - begin, self.stanzaBytes)
         data = kept[begin:end]
         if self._rootDefault != ns.CLIENT:
-            self._borrowed.add("")
+            self._borrowed |= {""}
         if self._borrowed:
             data = self._lend(data, tag)
         self._done.append(
@@ -330,7 +441,7 @@ class Splitter:
                 uri = self._rootPrefixes[prefix] if prefix else self._rootDefault
                 declarations += f" {name}={quoteattr(uri)}"
                 self._attributes[name] = uri
-        self._borrowed.clear()
+        self._borrowed = _NONE
         position = 1 + len(tag.encode())
         return data[:position] + declarations.encode() + data[position:]
 
@@ -375,19 +486,13 @@ class Splitter:
             self._blame(f"the prefix {prefix!r} is not bound")
             return "", qname
         if self._rootPrefixes.get(prefix) == uri:
-            self._borrowed.add(prefix)
+            self._borrowed |= {prefix}
         return uri, name
 
-    # Restricted XML: RFC 6120, section 11.1 and 11.6
 
-    def _xmlDeclaration(self, version: str, encoding: str | None, standalone: int) -> None:
-        if encoding is not None and encoding.lower() not in ("utf-8", "utf8"):
-            raise _notUTF8()
-
-    def _restricted(self, *details: object) -> None:
-        raise StreamError(
-            "restricted-xml", text="comments, processing instructions and DTDs are not allowed"
-        )
+def _xmlDeclaration(version: str, encoding: str | None, standalone: int) -> None:
+    if encoding is not None and encoding.lower() not in ("utf-8", "utf8"):
+        raise _notUTF8()
 
 
 @lru_cache  # the same few come all the time

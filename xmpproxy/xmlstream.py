@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from OpenSSL import SSL
@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from twisted.words.protocols.jabber import xmlstream
 from twisted.words.protocols.jabber.error import StreamError
 
+from xmpproxy import fastpath
 from xmpproxy.config import Limits
 from xmpproxy.records import SecureTransport
 from xmpproxy.splitter import Splitter
@@ -32,12 +33,15 @@ class StanzaStream(xmlstream.XmlStream):
     C{connectionLost(reason)}.
 
     @ivar stream: the splitter that reads what comes in; a new one after each C{reset}.
+    @ivar unwanted: asked before each read which stanzas nobody wants to see: they come as
+        L{fastpath.Run}s. L{None} for no such.
     @ivar closing: whether we have closed our side.
     @ivar transport: what is written to.
     @ivar tls: the same, if that is through TLS.
     """
 
     stream: Splitter | None
+    unwanted: Callable[[], fastpath.Unwanted] | None = None
     transport: Any  # a Transport or a SecureTransport, which Twisted's class knows nothing of
     tls: SecureTransport | None = None
 
@@ -95,9 +99,13 @@ class StanzaStream(xmlstream.XmlStream):
         splitter = self.stream
         assert splitter is not None
         known = splitter.header is not None
-        stanzas = splitter.feed(data)
+        if self.unwanted is None:
+            stanzas = splitter.feed(data)
+        else:
+            stanzas = fastpath.read(splitter, data, self.unwanted())
         if not known and splitter.header is not None:
             self.authenticator.streamStarted(splitter.header)
+            splitter.header.attributes = {}  # thousands of idle streams do without
         if stanzas and self.stream is splitter:
             self.authenticator.stanzasReceived(stanzas)
         if self.stream is splitter:
@@ -172,6 +180,8 @@ class StanzaStream(xmlstream.XmlStream):
             self.stream.close()
         super().connectionLost(reason)
         self.authenticator.connectionLost(reason)
+        # Each holds the other. Without this, only the garbage collector would free them.
+        self.authenticator.xmlstream = None
 
 
 S = TypeVar("S", bound=StanzaStream)

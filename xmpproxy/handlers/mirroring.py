@@ -17,6 +17,9 @@ from xmpproxy.stanza import Stanza
 
 log = Logger()
 
+#: The server's carbons, marks for it, and what it may have stored while no session was there.
+_ALWAYS_HEEDED = frozenset({ns.CARBONS, ns.DELAY})
+
 
 class Mirroring(Link):
     """Tells the account's mirror of every message, and turns the server's carbons into copies."""
@@ -37,6 +40,14 @@ class Mirroring(Link):
             self.parent.flush,
         )
         self.parent.seat.await_ = self._await
+
+    def heeds(self, name: str) -> frozenset[str] | None:
+        """Little, while there is nobody to whom a message would have to be shown."""
+        seat = self.parent.seat
+        seats = self._mirror.seats
+        if seat.owed or (len(seats) > 1 and not all([each.served for each in seats])):
+            return None
+        return _ALWAYS_HEEDED
 
     @property
     def _mirror(self) -> Mirror:
@@ -64,6 +75,7 @@ class Mirroring(Link):
     def connectionLost(self, reason: Failure) -> None:
         """The server sends nothing more: what its client is still owed are copies."""
         self._barrier.finish()
+        del self._barrier  # which has methods of this object
         super().connectionLost(reason)
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
