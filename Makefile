@@ -3,15 +3,18 @@
 PYTHON ?= python3
 SERVER ?= pyjabber
 SERVERS := prosody ejabberd jabberd2
+CLIENTS := finch profanity tmux
+INSTALL_CLIENTS = { which $(CLIENTS) >/dev/null || { apt-get update -qq && \
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CLIENTS); }; }
 VENV := .venv
 BIN := $(VENV)/bin
 # Other Pythons for "make test-all": those that pyenv has.
 PYTHONS ?= $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[23].*/bin/python)
 
-.PHONY: help venv lint test test-all demo bench clean
+.PHONY: help venv lint test test-all demo bench bench-compare clean
 
 help: ## list the targets (this text)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 
 venv: $(VENV)/installed ## make a virtual environment with the project in it
 
@@ -25,11 +28,12 @@ lint: venv ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Where the servers are there, or could be installed, a test that misses one fails; else it is skipped.
-test: lint ## lint, install Prosody, ejabberd and jabberd2 where missing (asks for root), test
-	@if $(BIN)/python -m xmpproxy.lab install $(SERVERS); \
+# Where servers and clients are there, or could be installed, a test that misses one fails; else it
+# is skipped.
+test: lint ## lint, install servers and clients that are missing (asks for root), test
+	@if $(BIN)/python -m xmpproxy.lab install $(SERVERS) && $(INSTALL_CLIENTS); \
 	then export XMPPROXY_REQUIRE_SERVERS=1; \
-	else echo 'Tests with real servers that are missing will be skipped.'; \
+	else echo 'Tests with real servers or clients that are missing will be skipped.'; \
 	fi; \
 	echo '$(BIN)/trial tests'; $(BIN)/trial tests
 
@@ -48,6 +52,9 @@ demo: venv ## play the conversation on every window: SERVER=pyjabber|prosody|eja
 
 bench: venv ## measure speed and memory
 	$(BIN)/python -m benchmarks
+
+bench-compare: venv ## measure against an older revision: REV=...
+	$(BIN)/python -m benchmarks.compare $(REV)
 
 clean: ## remove what the targets above made
 	rm -rf $(VENV) $(VENV)-* _trial_temp* build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

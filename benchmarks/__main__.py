@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import resource
 import sys
 import tempfile
 from collections import defaultdict
@@ -131,8 +130,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.write and options.part:
         parser.error(f"{_LATEST.name} has all parts")
     parts = [options.part] if options.part else list(PARTS)
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    subjects.raiseLimits()
     subjects.pin(0, 1)
 
     async def run(reactor: IReactorCore) -> None:

@@ -112,6 +112,14 @@ def _spread(way: Way) -> Callable[[Scene, int], Awaitable[None]]:
     return run
 
 
+def _oneInFlight(way: Way) -> Callable[[Scene, int], Awaitable[None]]:
+    async def run(scene: Scene, messages: int) -> None:
+        for number in range(messages):
+            await _exchange(way, [scene.single], chats(way, scene.single, 1, number), 1)
+
+    return run
+
+
 def _show(
     way: Way, account: Account, payload: str = "", burst: int = BURST
 ) -> Callable[[Scene, int], Awaitable[None]]:
@@ -168,6 +176,11 @@ RELAYED: dict[Way, Regime] = {"up": BACK_TO_BACK[0], "down": BACK_TO_BACK[2]}
 SPREAD_OUT = (
     Regime(f"to server, {SPREAD} sessions in turn", _spread("up"), 4),
     Regime(f"to client, {SPREAD} sessions in turn", _spread("down"), 4),
+)
+
+ONE_IN_FLIGHT = (
+    Regime("to server, one in flight", _oneInFlight("up"), 8),
+    Regime("to client, one in flight", _oneInFlight("down"), 8),
 )
 
 

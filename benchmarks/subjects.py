@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -41,11 +42,14 @@ class Subject:
     @ivar tls: how.
     """
 
-    def __init__(self, command: Sequence[str], port: int, tls: Tls, directory: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], port: int, tls: Tls, directory: Path, root: Path = _ROOT
+    ) -> None:
         """
         Start it.
 
         @param directory: where its files are, its output among them.
+        @param root: where the code is that it runs.
         """
         self.port = port
         self.tls = tls
@@ -54,7 +58,7 @@ class Subject:
             self._process = subprocess.Popen(
                 command,
                 cwd=directory,
-                env={**os.environ, "PYTHONPATH": str(_ROOT)},
+                env={**os.environ, "PYTHONPATH": str(root)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
@@ -100,6 +104,12 @@ class Subject:
         self._process.wait()
 
 
+def raiseLimits() -> None:
+    """Allow this process and those that it starts as many open files as it may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def pin(pid: int, core: int) -> None:
     """
     Keep a process on one core, as far as there are as many.
@@ -110,11 +120,12 @@ def pin(pid: int, core: int) -> None:
     os.sched_setaffinity(pid, {_CORES[core % len(_CORES)]})
 
 
-def proxy(directory: Path, upstream: int, *, mirror: bool = True) -> Subject:
+def proxy(directory: Path, upstream: int, *, mirror: bool = True, root: Path = _ROOT) -> Subject:
     """
     The proxy itself, as C{twistd} runs it.
 
     @param mirror: whether it mirrors messages, see L{benchmarks.unmirrored}.
+    @param root: where its code is, if that is not the one at hand.
     """
     port = freePort()
     config = directory / f"{port}.toml"
@@ -123,7 +134,7 @@ def proxy(directory: Path, upstream: int, *, mirror: bool = True) -> Subject:
     if not mirror:
         twistd = [sys.executable, "-m", "benchmarks.unmirrored"]
     command = [*twistd, "-n", "--pidfile=", "xmpproxy", "--config", config.name]
-    return Subject(command, port, "starttls", directory)
+    return Subject(command, port, "starttls", directory, root)
 
 
 def relay(kind: str, directory: Path, upstream: int, tls: bool = True) -> Subject:
