@@ -19,8 +19,9 @@ What is promised, and checked:
 
 What cannot be told from outside is not asked for: messages that are identical (sender, type, id,
 content, and whether the address is a full JID), of which some went to one session only and some to
-another only, all within one round trip, look like forks of fewer messages. There only bounds are
-checked.
+another only, all within one round trip, look like forks of fewer messages. Where the server has
+carbons, such of which some were stored and some not, or some came while a session joined, may look
+like more. There only bounds are checked.
 
 Nor can it always be told where the server has carbons, but does not send them to all, whether what
 comes while a session joins is new. What is addressed to a session that is only being bound, and
@@ -664,7 +665,9 @@ class World:
                 return got, got
             if epoch.wanted[session] == epoch.arrived and epoch.clear:
                 return len(messages), len(messages)
-        return got, len(messages) + sum(session in each.early for each in messages if each.stored)
+        if any(each.early or each.stored != messages[0].stored for each in messages):
+            return got, 2 * len(messages)
+        return got, len(messages)
 
     def check(self) -> None:
         """The promises of L{xmpproxy.mirror}, once nothing is under way any more."""

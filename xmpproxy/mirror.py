@@ -106,7 +106,7 @@ class Mirror:
         if not decision.copy:
             seat.outbox.put(message.data)
             return decision
-        if not left and self._redeem(seat, message, message.data):
+        if self._redeem(seat, message, message.data):
             return _FORK
         seat.outbox.append(message.data)
         if left:
@@ -142,7 +142,7 @@ class Mirror:
             if shown:
                 seat.outbox.put(shown)
             return _ALONE
-        if not left and self._redeem(seat, message, shown):
+        if self._redeem(seat, message, shown):
             return _FORK
         peer = message.attributes.get("to", "") if sent else sender
         decision = self._eligible(message, direction, seat.account, peer)
