@@ -162,6 +162,7 @@ class Message:
     @ivar must: those that were to be shown it when the mirror was first told, L{None} before.
     @ivar may: those that joined after that, and were to be shown it when more of it arrived.
     @ivar tracked: whether there was a session without the server's carbons all the time.
+    @ivar left: whether there was none.
     @ivar atOnce: whether it was shown without waiting for the server.
     """
 
@@ -178,6 +179,7 @@ class Message:
     must: set[Session] | None = None
     may: set[Session] = field(default_factory=set)
     tracked: bool = True
+    left: bool = True
     atOnce: bool = False
 
 
@@ -312,6 +314,7 @@ class World:
         """
         self.server = server
         self.habits = habits or Habits()
+        self.kept = self.habits.keeps  # the server was seen to leave an address as it was
         self.clock = Clock()
         self.mirror = Mirror(Ids("proxy").make, self.habits)
         self.sessions: list[Session] = []  # all that ever were
@@ -499,6 +502,7 @@ class World:
         epoch = message.epoch
         epoch.flying -= 1
         epoch.arrived += 1
+        received = stanza(fork.data)
         joined = self.joined
         due = {each for each in joined if each.wants(fork)}
         epoch.wanted.update(due)
@@ -509,10 +513,14 @@ class World:
         fresh = fork.carbon is not None and bool(session.fresh)
         if served or fresh:
             message.tracked = False
+        if message.stored or not served:
+            message.left = False
         if message.must is None and not fresh and (message.stored or not served):
             message.must = due
-            if fork.carbon is None and self.habits.known and len(joined) > 1:
-                message.atOnce = stanza(fork.data).attributes["to"] == session.jid
+            if fork.carbon is None and self.kept and self.habits.known and len(joined) > 1:
+                message.atOnce = received.attributes["to"] == session.jid
+        if received.attributes["to"] == ACCOUNT and not received.has(ns.DELAY, "delay"):
+            self.kept = True
         if self.server.carbons:
             message.may |= {each for each in due if each.since > message.seen}
         if fork.carbon is None:
@@ -535,6 +543,7 @@ class World:
             if fork.carbon is None or session.seat.carbons:
                 session.own.append(fork.data)
             late = message.atOnce and message.seen != self.now
+            late = late and (message.stored or not session.seat.served)
             if late or message in session.overdue or (session in message.early and message.stored):
                 session.late.add(message.look)
         session.arrived.append(message.look)
@@ -732,13 +741,10 @@ class World:
                 for each in later:
                     between = session.lines[place[each] + 1 : place[line]]
                     assert place[line] < place[each] or {*between} - {*later}, f"{line} {session}"
-        messages = [
-            each
-            for each in self.messages
-            if each.look in unique and each.look in place and each.tracked
-        ]
+        messages = [each for each in self.messages if each.look in unique and each.look in place]
         for first, second in combinations(messages, 2):
-            if first.kind.copied and second.reach <= first.reach:
+            alike = (first.tracked and second.tracked) or (first.left and second.left)
+            if alike and first.kind.copied and second.reach <= first.reach:
                 assert place[first.look] < place[second.look], f"{second} first at {session}"
 
     def checkEmpty(self, session: Session) -> None:
