@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from OpenSSL.crypto import X509, PKey
+from twisted.internet.ssl import CertificateOptions
 
 SRV_NAME = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.7")  # RFC 4985
 XMPP_ADDR = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.5")  # RFC 6120, section 13.7.1.4
@@ -33,6 +35,15 @@ class Identity:
     def chain(self) -> list[x509.Certificate]:
         """What the server shows."""
         return [self.certificate, *self.between]
+
+    def options(self) -> CertificateOptions:
+        """A server's TLS that shows it, by Twisted."""
+        return CertificateOptions(
+            privateKey=PKey.from_cryptography_key(self.key),
+            certificate=X509.from_cryptography(self.certificate),
+            extraCertChain=[X509.from_cryptography(each) for each in self.between],
+            acceptableProtocols=[b"xmpp-client"],
+        )
 
     def write(self, directory: Path, name: str = "server") -> tuple[Path, Path]:
         """

@@ -69,7 +69,8 @@ class Secure(Conversation):
         return options
 
     def serverTLS(self) -> IOpenSSLServerConnectionCreator:
-        return ServerTLS(self.shown.chain, self.shown.key)
+        options: IOpenSSLServerConnectionCreator = self.shown.options()
+        return options
 
     def waits(self) -> tuple[Client, Server]:
         """A client with TLS, and the server it waits for."""

@@ -18,6 +18,7 @@ from twisted.test.proto_helpers import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Authority, selfSigned
+from xmpproxy.coders import FAILURES, Coder, OpenSSLCoder
 from xmpproxy.records import SecureTransport
 from xmpproxy.tls import ServerTLS, UpstreamTLS
 from xmpproxy.transport import Transport
@@ -37,13 +38,13 @@ class End:
     @ivar wire: what it writes to, and whether it would close that.
     """
 
-    def __init__(self, connection: SSL.Connection) -> None:
+    def __init__(self, coder: Coder) -> None:
         self.came: list[bytes] = []
         self.completed = 0
         self.aborts = False
         self.wire = StringTransport()
         self.tls = SecureTransport(
-            Transport(self.wire), connection, self.textReceived, self.handshakeCompleted
+            Transport(self.wire), coder, self.textReceived, self.handshakeCompleted
         )
         self.tls.start()
 
@@ -74,7 +75,7 @@ class Case(SynchronousTestCase):
 
     def ends(self, server: ServerTLS = SERVER) -> tuple[End, End]:
         """Both, before the handshake."""
-        return End(self.upstream.connection()), End(server.connection())
+        return End(OpenSSLCoder(self.upstream.connection())), End(server.coder())
 
     def joined(self) -> tuple[End, End]:
         """Both, after it."""
@@ -123,7 +124,7 @@ class TextTests(Case):
         context.set_max_proto_version(SSL.TLS1_2_VERSION)
         connection = SSL.Connection(context)
         connection.set_connect_state()
-        client, server = End(connection), End(SERVER.connection())
+        client, server = End(OpenSSLCoder(connection)), End(SERVER.coder())
         self.settle(client, server)
         self.assertEqual(connection.get_protocol_version(), SSL.TLS1_2_VERSION)
         client.tls.write(b"up")
@@ -267,7 +268,7 @@ class EndTests(Case):
         self.assertEqual(client.completed, 0)
         for end in (client, server):
             self.assertTrue(end.wire.disconnecting)
-            self.assertIsInstance(end.loses(), SSL.Error)
+            self.assertIsInstance(end.loses(), FAILURES)
 
     def test_noTLS(self) -> None:
         """It is refused at its first bytes, without waiting for a record's worth of them."""
@@ -276,7 +277,7 @@ class EndTests(Case):
                 for at in range(len(data)):
                     end.tls.dataReceived(data[at : at + 1])
                 self.assertTrue(end.wire.disconnecting, data)
-                self.assertIsInstance(end.loses(), SSL.Error)
+                self.assertIsInstance(end.loses(), FAILURES)
 
     def test_damaged(self) -> None:
         """A record that somebody has changed, and what follows, is not read."""

@@ -1,4 +1,6 @@
-"""Tests for L{xmpproxy.tls}: real handshakes, through Twisted's TLS, over transports in memory."""
+"""
+Tests for L{xmpproxy.tls}: real handshakes over transports in memory, the other end by Twisted.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +33,7 @@ from zope.interface.verify import verifyObject
 
 from tests.certificates import Authority, Identity, selfSigned
 from xmpproxy import config
+from xmpproxy.records import SecureTransport
 from xmpproxy.tls import (
     CertificateError,
     ServerTLS,
@@ -38,6 +41,7 @@ from xmpproxy.tls import (
     channelBindings,
     serverContextFactory,
 )
+from xmpproxy.transport import Transport
 
 AUTHORITY = Authority()
 GOOD = AUTHORITY.issue("example.com")
@@ -57,6 +61,9 @@ class Peer(Protocol):
     def handshakeCompleted(self) -> None:
         self.completed = True
 
+    def write(self, data: bytes) -> None:
+        self.transport.write(data)  # type: ignore[union-attr]
+
     def dataReceived(self, data: bytes) -> None:
         self.received += data
 
@@ -68,6 +75,29 @@ class Peer(Protocol):
     def connection(self) -> SSL.Connection:
         handle = self._handle or self.transport.getHandle()  # type: ignore[union-attr]
         return cast(SSL.Connection, handle)
+
+
+class Served(Peer):
+    """Our side of TLS with clients."""
+
+    def __init__(self, tls: ServerTLS) -> None:
+        super().__init__()
+        self._coder = tls.coder()
+
+    def connectionMade(self) -> None:
+        self._tls = SecureTransport(
+            Transport(self.transport), self._coder, super().dataReceived, self.handshakeCompleted
+        )
+        self._tls.start()
+
+    def write(self, data: bytes) -> None:
+        self._tls.write(data)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._tls.dataReceived(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost = self._tls.connectionLost(reason)
 
 
 def secured(
@@ -91,17 +121,21 @@ class Trip:
     """A client's and a server's TLS, joined, the handshake run as far as it goes."""
 
     def __init__(
-        self, client: IOpenSSLClientConnectionCreator, server: IOpenSSLServerConnectionCreator
+        self, client: IOpenSSLClientConnectionCreator, server: ServerTLS | Plainly
     ) -> None:
-        self.client, self.server = Peer(), Peer()
-        self.pump = joined(
-            secured(self.client, client, isClient=True),
-            secured(self.server, server, isClient=False),
-        )
+        self.client = Peer()
+        self.server: Peer
+        protocol: Protocol
+        if isinstance(server, ServerTLS):
+            protocol = self.server = Served(server)
+        else:
+            self.server = Peer()
+            protocol = secured(self.server, server, isClient=False)
+        self.pump = joined(secured(self.client, client, isClient=True), protocol)
         self.pump.flush()
 
     def send(self, sender: Peer, data: bytes) -> None:
-        sender.transport.write(data)  # type: ignore[union-attr]
+        sender.write(data)
         sender.clock.advance(0)
         self.pump.flush()
 
@@ -117,6 +151,8 @@ class Plainly:
         self.context.set_cipher_list(b"ALL:@SECLEVEL=0")
         if identity:
             self.context.use_certificate(identity.certificate)
+            for certificate in identity.between:
+                self.context.add_extra_chain_cert(certificate)
             self.context.use_privatekey(identity.key)
         configure(self.context)
         self.session: SSL.Session | None = None
@@ -173,14 +209,14 @@ class ChainTests(TemporaryCase):
     def refused(self, identity: Identity, upstream: UpstreamTLS | None = None) -> str:
         """Connect to a server whose certificate is no good; what is said about it."""
         upstream = upstream or self.upstream()
-        trip = Trip(upstream, ServerTLS(identity.chain, identity.key))
+        trip = Trip(upstream, Plainly(nothing, identity))
         self.assertFalse(trip.client.completed)
         assert trip.client.lost is not None
         return upstream.explain(trip.client.lost, trip.client.connection)
 
     def accepted(self, identity: Identity, upstream: UpstreamTLS | None = None) -> Trip:
         upstream = upstream or self.upstream()
-        trip = Trip(upstream, ServerTLS(identity.chain, identity.key))
+        trip = Trip(upstream, Plainly(nothing, identity))
         self.assertTrue(trip.client.completed, trip.client.lost)
         upstream.verifyPeer(trip.client.connection)
         return trip
@@ -188,7 +224,7 @@ class ChainTests(TemporaryCase):
     def misnamed(self, identity: Identity, upstream: UpstreamTLS | None = None) -> str:
         """Connect to a server with somebody else's certificate; what is said about it."""
         upstream = upstream or self.upstream()
-        trip = Trip(upstream, ServerTLS(identity.chain, identity.key))
+        trip = Trip(upstream, Plainly(nothing, identity))
         self.assertTrue(trip.client.completed, trip.client.lost)
         error = self.assertRaises(CertificateError, upstream.verifyPeer, trip.client.connection)
         text = upstream.explain(Failure(error), trip.client.connection)
@@ -197,7 +233,6 @@ class ChainTests(TemporaryCase):
 
     def test_interface(self) -> None:
         verifyObject(IOpenSSLClientConnectionCreator, self.upstream())
-        verifyObject(IOpenSSLServerConnectionCreator, ServerTLS(GOOD.chain, GOOD.key))
 
     def test_good(self) -> None:
         trip = self.accepted(GOOD)
@@ -324,7 +359,7 @@ class ChainTests(TemporaryCase):
     def test_address(self) -> None:
         """An address is not sent as a server name (RFC 6066, section 3)."""
         upstream = self.upstream("127.0.0.1")
-        trip = Trip(upstream, ServerTLS(GOOD.chain, GOOD.key))
+        trip = Trip(upstream, Plainly(nothing, GOOD))
         self.assertIsNone(trip.server.connection.get_servername())
         error = self.assertRaises(CertificateError, upstream.verifyPeer, trip.client.connection)
         self.assertIn("not 127.0.0.1", error.text)
@@ -332,7 +367,7 @@ class ChainTests(TemporaryCase):
     def test_directNamesTheProtocol(self) -> None:
         for direct, protocol in ((True, b"xmpp-client"), (False, b"")):
             upstream = UpstreamTLS("example.com", self.trust, direct=direct)
-            trip = self.accepted(GOOD, upstream)
+            trip = Trip(upstream, ServerTLS(GOOD.chain, GOOD.key))
             self.assertEqual(trip.client.connection.get_alpn_proto_negotiated(), protocol)
 
     def test_noRenegotiation(self) -> None:

@@ -26,6 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from tests.certificates import Authority
+from xmpproxy.coders import Coder, OpenSSLCoder
 from xmpproxy.records import SecureTransport
 from xmpproxy.tls import ServerTLS, UpstreamTLS
 from xmpproxy.transport import Transport
@@ -220,8 +221,8 @@ class WritingTests(SynchronousTestCase):
         """What was written before TLS goes out before it, however slowly."""
         stage = Stage(2, FULL, 1, 3)
         stage.transport.write(b"<starttls/>")
-        connection = UpstreamTLS("example.com").connection()
-        SecureTransport(stage.transport, connection, lambda _: None, lambda: None).start()
+        coder = OpenSSLCoder(UpstreamTLS("example.com").connection())
+        SecureTransport(stage.transport, coder, lambda _: None, lambda: None).start()
         self.assertEqual(stage.socket.taken, b"<s")
         stage.settle()
         self.assertEqual(stage.socket.taken[:13], b"<starttls/>\x16\x03")
@@ -348,11 +349,11 @@ class End(Protocol):
         self.over = Transport(self.transport)
         self.ready.callback(self)
 
-    def secure(self, connection: Any) -> Deferred[None]:
+    def secure(self, coder: Coder) -> Deferred[None]:
         assert isinstance(self.over, Transport)
         done: Deferred[None] = Deferred()
         self._tls = SecureTransport(
-            self.over, connection, self.textReceived, lambda: done.callback(None)
+            self.over, coder, self.textReceived, lambda: done.callback(None)
         )
         self.over = self._tls
         self._tls.start()
@@ -436,8 +437,8 @@ class LoopbackTests(TestCase):
         await server.ready
         if tls:
             trust = AUTHORITY.write(Path(self.mktemp()))
-            secured = server.secure(ServerTLS(GOOD.chain, GOOD.key).connection())
-            await client.secure(UpstreamTLS("example.com", trust).connection())
+            secured = server.secure(ServerTLS(GOOD.chain, GOOD.key).coder())
+            await client.secure(OpenSSLCoder(UpstreamTLS("example.com", trust).connection()))
             await secured
         return client, server
 

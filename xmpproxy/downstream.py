@@ -114,7 +114,7 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
 
     def _startTLS(self) -> None:
         assert self.factory.tls is not None
-        self.xmlstream.startTLS(self.factory.tls.connection())
+        self.xmlstream.startTLS(self.factory.tls.coder())
         self._secured = True
 
     def loggedIn(self) -> None:

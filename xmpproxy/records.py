@@ -9,47 +9,40 @@ at a time, so there is one text to ask for; and its buffers never grow beyond a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
-from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IPushProducer
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
+from xmpproxy.coders import FAILURES, TEXT, Coder, Goodbye
 from xmpproxy.transport import Transport
 
-#: Bytes of text in a record at most.
-_TEXT = 2**14
 #: Bytes before a record's content: its type, twice a version, twice the content's length.
 _HEADER = 5
 #: The first byte of the version, from SSL 3.0 to TLS 1.3.
 _VERSION = 3
 #: Bytes of content at most (RFC 5246, section 6.2.3).
-_CONTENT = _TEXT + 2048
+_CONTENT = TEXT + 2048
 
 
 class SecureTransport:
-    """
-    A transport through TLS.
-
-    @ivar connection: what there is to know of this TLS.
-    """
+    """A transport through TLS."""
 
     def __init__(
         self,
         below: Transport,
-        connection: SSL.Connection,
+        coder: Coder,
         textReceived: Callable[[bytes], None],
         handshakeCompleted: Callable[[], None],
     ) -> None:
         """
         @param below: takes the records. What was written to it before goes out before.
-        @param connection: a new one, without a socket, that knows whether it is client or server.
+        @param coder: a new one.
         @param textReceived: called with what the peer sends, one record at a time.
         @param handshakeCompleted: called once, before that.
         """
-        self.connection = connection
+        self._coder = coder
         self._below = below
         self._textReceived = textReceived
         self._handshakeCompleted = handshakeCompleted
@@ -89,37 +82,36 @@ class SecureTransport:
             self._begun = data[at:]
 
     def _recordReceived(self, record: bytes) -> None:
-        self.connection.bio_write(record)
+        self._coder.receive(record)
         if not self._completed:
             self._shakeHands()
             return
         try:
-            text = self.connection.recv(_TEXT)
-        except SSL.WantReadError:
-            self._flush()  # it was about TLS itself, and may want an answer
-        except SSL.ZeroReturnError:
+            text = self._coder.decode()
+        except Goodbye:
             self._end()
-        except SSL.Error:
+        except FAILURES:
             self._end(Failure())
         else:
-            self._textReceived(text)
+            if text:
+                self._textReceived(text)
+            else:
+                self._flush()  # it was about TLS itself, and may want an answer
 
     def _shakeHands(self) -> None:
         try:
-            self.connection.do_handshake()
-        except SSL.WantReadError:
-            self._flush()
-            return
-        except SSL.Error:
+            self._completed = self._coder.shakeHands()
+        except FAILURES:
             self._end(Failure())
             return
         self._flush()
-        self._completed = True
+        if not self._completed:
+            return
         self._handshakeCompleted()
         waiting, self._waiting = self._waiting, []
         for text in waiting:
             if not self._ended:
-                self._encrypt(text)
+                self._encode(text)
         if waiting and self._closing and not self._ended:
             self._sayGoodbye()
 
@@ -146,31 +138,27 @@ class SecureTransport:
         if not self._completed or self._waiting:
             self._waiting.append(text)
         else:
-            self._encrypt(text)
+            self._encode(text)
 
-    def _encrypt(self, text: bytes) -> None:
-        connection = self.connection
+    def _encode(self, text: bytes) -> None:
+        encode = self._coder.encode
         try:
-            if len(text) <= _TEXT:
-                connection.send(text)
-                records = connection.bio_read(2 * _TEXT)
+            if len(text) <= TEXT:
+                records = encode(text)
             else:
                 view = memoryview(text)
-                parts = []
-                for at in range(0, len(view), _TEXT):
-                    connection.send(view[at : at + _TEXT])
-                    parts.append(connection.bio_read(2 * _TEXT))
+                parts = [encode(view[at : at + TEXT]) for at in range(0, len(view), TEXT)]
                 records = b"".join(parts)
-        except SSL.Error:
+        except FAILURES:
             self._end(Failure())
         else:
             self._below.write(records)
 
     def _flush(self) -> None:
-        """Write what OpenSSL has to say on its own."""
-        with suppress(SSL.WantReadError):
-            while True:
-                self._below.write(self.connection.bio_read(2 * _TEXT))
+        """Write what TLS has to say on its own."""
+        records = self._coder.pending()
+        if records:
+            self._below.write(records)
 
     # Closing
 
@@ -192,8 +180,8 @@ class SecureTransport:
     def _sayGoodbye(self) -> None:
         """Say that nothing more comes from us, or that we have heard it."""
         try:
-            both = self.connection.shutdown()
-        except SSL.Error:
+            both = self._coder.close()
+        except FAILURES:
             both = True
         self._flush()
         if both or self._ended:

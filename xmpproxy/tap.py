@@ -26,6 +26,7 @@ from xmpproxy.downstream import Downstream, DownstreamFactory
 from xmpproxy.handlers import CHAIN
 from xmpproxy.ids import copyIds
 from xmpproxy.login import Login
+from xmpproxy.polling import LeanPolling
 from xmpproxy.service import Listener, ProxyService
 from xmpproxy.session import Session
 from xmpproxy.tls import UpstreamTLS, serverContextFactory
@@ -86,6 +87,7 @@ def serviceOf(config: Config) -> IService:
     service = ProxyService(config, reactor, listeners, _stderr())
     for each in upstreams.values():
         each.setServiceParent(service)
+    LeanPolling(reactor).setServiceParent(service)
     return service
 
 

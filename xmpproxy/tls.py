@@ -1,7 +1,7 @@
 """
 TLS: our certificate towards clients, the server's certificate towards us, channel bindings.
 
-All that knows OpenSSL is here, but for L{xmpproxy.records}. Both sides speak TLS 1.2 and 1.3,
+All that knows OpenSSL is here and in L{xmpproxy.coders}. Both sides speak TLS 1.2 and 1.3,
 without compression and renegotiation, each with one context for all its connections.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import secrets
+import ssl
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,6 +25,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -42,15 +45,13 @@ from service_identity.hazmat import (
     verify_service_identity,
 )
 from twisted.internet.error import ConnectionClosed
-from twisted.internet.interfaces import (
-    IOpenSSLClientConnectionCreator,
-    IOpenSSLServerConnectionCreator,
-)
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from xmpproxy import config
+from xmpproxy.coders import StandardCoder
 
 if TYPE_CHECKING:
     from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -60,12 +61,12 @@ log = Logger()
 #: Mozilla's "intermediate" list for TLS 1.2, less those that need Diffie-Hellman parameters; the
 #: suites of TLS 1.3 are all in it.
 _CIPHERS = (
-    b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-    b"ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-    b"ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+    "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+    "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 )
 
-_ALPN = b"xmpp-client"  # XEP-0368
+_ALPN = "xmpp-client"  # XEP-0368
 _XMPP_ADDR = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.5")  # RFC 6120, section 13.7.1.4
 _SELF_SIGNED = "xmpproxy-self-signed.pem"
 
@@ -84,18 +85,9 @@ class CertificateError(Exception):
         self.mend = mend
 
 
-def _context(method: int) -> SSL.Context:
-    context = SSL.Context(method)
-    context.set_min_proto_version(SSL.TLS1_2_VERSION)
-    context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle connection holds some 34 KiB less
-    return context
-
-
 # Towards clients
 
 
-@implementer(IOpenSSLServerConnectionCreator)
 class ServerTLS:
     """
     Our side of TLS with clients.
@@ -111,36 +103,37 @@ class ServerTLS:
     ) -> None:
         """
         @param chain: our certificate, and those that lead from it to a root.
-        @raise SSL.Error: the key is not that of the certificate, or too weak.
+        @raise ssl.SSLError: the key is not that of the certificate, or too weak.
         """
         self.certificate = chain[0]
         self.fingerprint = self.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
-        self._context = _context(SSL.TLS_SERVER_METHOD)
-        self._context.set_cipher_list(_CIPHERS)
-        # Clients resume with tickets, which they keep; a cache would be memory of ours.
-        self._context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        self._context.set_alpn_select_callback(_selectProtocol)
-        self._context.use_certificate(self.certificate)
-        for certificate in chain[1:]:
-            self._context.add_extra_chain_cert(certificate)
-        self._context.use_privatekey(key)
+        context = self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION  # there is no compression to begin with
+        context.set_ciphers(_CIPHERS)
+        context.set_alpn_protocols([_ALPN])  # named to clients that ask; nothing depends on it
+        context.num_tickets = 1  # to come again with; clients open one connection at a time
+        _loadChain(context, chain, key)
 
-    def connection(self) -> SSL.Connection:
-        """A new connection, about to shake hands."""
-        connection = SSL.Connection(self._context)
-        connection.set_accept_state()
-        return connection
-
-    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
-        """See L{IOpenSSLServerConnectionCreator}: for whatever has TLS from Twisted."""
-        return self.connection()
+    def coder(self) -> StandardCoder:
+        """A new end of TLS, about to shake hands."""
+        return StandardCoder(self._context)
 
 
-def _selectProtocol(
-    connection: SSL.Connection, offered: list[bytes]
-) -> bytes | SSL._NoOverlappingProtocols:
-    """Name the protocol to clients that ask (XEP-0368); nothing depends on it."""
-    return _ALPN if _ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+def _loadChain(
+    context: ssl.SSLContext,
+    chain: Sequence[x509.Certificate],
+    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+) -> None:
+    """C{ssl} reads nothing but files: this one is of no use to who may find it."""
+    password = secrets.token_bytes(32)
+    pem = key.private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password)
+    ) + b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(pem)
+        file.flush()
+        context.load_cert_chain(file.name, password=password)
 
 
 def serverContextFactory(tls: config.Tls, directory: Path, domains: Sequence[str]) -> ServerTLS:
@@ -176,7 +169,7 @@ def _load(certificate: Path, privateKey: Path) -> ServerTLS:
         chain = x509.load_pem_x509_certificates(certificate.read_bytes())
         key = load_pem_private_key(privateKey.read_bytes(), None)
         return ServerTLS(chain, cast(rsa.RSAPrivateKey, key))
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, SSL.Error) as error:
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, ssl.SSLError) as error:
         raise CertificateError(
             f"{certificate} and {privateKey} are no certificate with its key: {error}",
             "name PEM files that belong together, the key without pass phrase",
@@ -261,14 +254,17 @@ class UpstreamTLS:
         @raise CertificateError: the file cannot be used.
         """
         self.domain = domain
-        self._context = _context(SSL.TLS_CLIENT_METHOD)
+        self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self._context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        self._context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+        self._context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # idle, it holds some 34 KiB less
         self._context.set_verify(SSL.VERIFY_PEER, self._verifyCertificate)
         if trust is None:
             self._context.set_default_verify_paths()
         else:
             self._trust(trust)
         if direct:
-            self._context.set_alpn_protos([_ALPN])
+            self._context.set_alpn_protos([_ALPN.encode()])
         self._refused: WeakKeyDictionary[SSL.Connection, tuple[int, X509]] = WeakKeyDictionary()
 
     def _trust(self, trust: Path) -> None:

@@ -21,6 +21,7 @@ from twisted.words.protocols.jabber import xmlstream
 from twisted.words.protocols.jabber.error import StreamError
 
 from xmpproxy import features, ns, tls
+from xmpproxy.coders import OpenSSLCoder
 from xmpproxy.config import Domain, Limits
 from xmpproxy.connect import UnreachableError
 from xmpproxy.splitter import Splitter, StreamHeader
@@ -53,9 +54,23 @@ class UpstreamOwner(Protocol):
 
 
 class Upstream(StanzaStream):
-    """The stream itself."""
+    """
+    The stream itself.
+
+    @ivar connection: its TLS, if it has any.
+    """
 
     authenticator: UpstreamAuthenticator
+    connection: SSL.Connection | None = None
+
+    def secure(self, connection: SSL.Connection) -> None:
+        """
+        Have TLS from now on.
+
+        @param connection: a new one, about to shake hands.
+        """
+        self.connection = connection
+        self.startTLS(OpenSSLCoder(connection))
 
     def makeSplitter(self) -> Splitter:
         # The limits are for clients. A server has its own, and a long roster is no offence.
@@ -78,11 +93,6 @@ class Upstream(StanzaStream):
     def handshakeCompleted(self) -> None:
         """TLS is up. Nothing is sent before the certificate is verified."""
         self.authenticator.handshakeCompleted()
-
-    @property
-    def connection(self) -> SSL.Connection | None:
-        """The TLS connection, if there is one."""
-        return self.tls.connection if self.tls is not None else None
 
 
 class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
@@ -115,7 +125,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
     def connectionMade(self) -> None:
         self._streams.add(self.xmlstream)
         if self.domain.upstream_tls == "direct":
-            self.xmlstream.startTLS(self._tlsOptions.connection())
+            self.xmlstream.secure(self._tlsOptions.connection())
         else:
             self.xmlstream.sendHeader()
 
@@ -167,7 +177,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
             # What came behind <proceed/> in the clear is not looked at: reset() drops it.
             self._proceeding = False
             self.xmlstream.reset()
-            self.xmlstream.startTLS(self._tlsOptions.connection())
+            self.xmlstream.secure(self._tlsOptions.connection())
         else:
             self._fail(f"the server sent <{stanzas[0].name}/> where TLS was to begin")
 

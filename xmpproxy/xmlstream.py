@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-from OpenSSL import SSL
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
@@ -14,6 +13,7 @@ from twisted.words.protocols.jabber import xmlstream
 from twisted.words.protocols.jabber.error import StreamError
 
 from xmpproxy import fastpath
+from xmpproxy.coders import Coder
 from xmpproxy.config import Limits
 from xmpproxy.records import SecureTransport
 from xmpproxy.splitter import Splitter
@@ -58,15 +58,15 @@ class StanzaStream(xmlstream.XmlStream):
         """Begin, on a connection of Twisted's."""
         super().makeConnection(Transport(transport))
 
-    def startTLS(self, connection: SSL.Connection) -> None:
+    def startTLS(self, coder: Coder) -> None:
         """
         Have TLS from now on.
 
-        @param connection: a new one, that knows whether it is client or server.
+        @param coder: a new one.
         """
         assert isinstance(self.transport, Transport)
         self.tls = SecureTransport(
-            self.transport, connection, self.textReceived, self.handshakeCompleted
+            self.transport, coder, self.textReceived, self.handshakeCompleted
         )
         self.transport = self.tls
         self.tls.start()
