@@ -23,7 +23,6 @@ Everything here is pure: events in, bytes out through the callables of a L{Seat}
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from xmpproxy import carbons, ns
@@ -75,7 +74,7 @@ class Mirror:
         self.seats: list[Seat] = []
         self._makeId = makeId
         self._habits = habits or Habits()
-        self._conversation: deque[tuple[Direction, str, str]] = deque(maxlen=_REMEMBERED)
+        self._conversation: list[tuple[Direction, str, str]] = []
 
     def join(self, seat: Seat) -> None:
         """A resource was bound. Nothing that came before is owed to it."""
@@ -193,6 +192,7 @@ class Mirror:
         decision = carbons.eligible(message, direction, account, answers=answers)
         if decision.copy and message.id is not None:
             self._conversation.append((direction, peer, message.id))
+            del self._conversation[:-_REMEMBERED]
         return decision
 
     def _answers(self, error: Stanza, direction: Direction, peer: str) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from itertools import takewhile
 
@@ -31,7 +30,7 @@ class Outbox:
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
-        self._slots: deque[Slot] = deque()
+        self._slots: list[Slot] = []  # an empty deque takes ten times as much
         self.waiting = 0
 
     def append(self, data: bytes) -> None:
@@ -62,8 +61,12 @@ class Outbox:
         slot.data = data
         self.waiting += len(data)
         slots = self._slots
-        while slots and (ready := slots[0].data) is not None:
-            slots.popleft()
-            self.waiting -= len(ready)
-            if ready:
-                self._write(ready)
+        ready = 0
+        for each in slots:
+            if each.data is None:
+                break
+            ready += 1
+            self.waiting -= len(each.data)
+            if each.data:
+                self._write(each.data)
+        del slots[:ready]

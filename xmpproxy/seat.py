@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from xml.sax.saxutils import escape
 
@@ -100,11 +99,11 @@ class Seat:
         self.outbox = Outbox(write)
         self.await_: Callable[[int], None] = lambda number: None
         self._credits: dict[Key, list[Credit]] = {}
-        self._order: deque[Credit] = deque()  # those, and some that were redeemed
+        self._order: list[Credit] = []  # those, and some that were redeemed
         self._last = 0  # the number of the last credit
         self._fresh = 0
-        self._missed: deque[tuple[int, str]] = deque()  # full JIDs, and until when
-        self._shown: deque[tuple[str | None, str | None]] = deque(maxlen=_REMEMBERED)
+        self._missed: list[tuple[int, str]] = []  # full JIDs, and until when
+        self._shown: dict[tuple[str | None, str | None], None] = {}
         self._shownAs: dict[tuple[str, str], str] = {}
 
     # Copies
@@ -142,7 +141,9 @@ class Seat:
     def _remember(self, line: Line) -> None:
         id = line.message.id
         if line.direction is Direction.RECEIVED:
-            self._shown.append((line.message.attributes.get("from"), id))
+            self._shown[line.message.attributes.get("from"), id] = None
+            if len(self._shown) > _REMEMBERED:
+                del self._shown[next(iter(self._shown))]
         elif id is not None:
             self._shownAs[line.sender, id] = line.id
             if len(self._shownAs) > _REMEMBERED:
@@ -228,13 +229,13 @@ class Seat:
     def passed(self, number: int) -> None:
         """What is owed up to this credit will not come any more, if it has not come already."""
         while self._order and self._order[0].number <= number:
-            credit = self._order.popleft()
+            credit = self._order.pop(0)
             self._void(credit)
             self._settle(credit)
         if self._fresh <= number:
             self._fresh = 0
         while self._missed and self._missed[0][0] <= number:
-            self._missed.popleft()
+            self._missed.pop(0)
 
     def settle(self) -> None:
         """Wait no longer: show what is due instead of what is owed. That may come, unshown then."""

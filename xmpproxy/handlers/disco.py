@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import ClassVar
 
 from xmpproxy import ns
@@ -34,13 +33,14 @@ class Disco(Link):
 
     def __init__(self) -> None:
         super().__init__()
-        self._asked: deque[tuple[str, tuple[str, ...]]] = deque(maxlen=_REMEMBERED)
+        self._asked: list[tuple[str, tuple[str, ...]]] = []
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
         """A question of the client, of the server or account perhaps."""
         added = self._added(stanza.attributes.get("to"))
         if added and stanza.type == "get" and stanza.id and not _ofPart(stanza):
             self._asked.append((stanza.id, added))
+            del self._asked[:-_REMEMBERED]
         return stanza
 
     def _added(self, to: str | None) -> tuple[str, ...]:
