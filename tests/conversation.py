@@ -66,7 +66,8 @@ ENABLE = f"<iq type='set' id='*'><enable xmlns='{ns.CARBONS}'/></iq>"
 #: The features that a client is offered once it has authenticated with a server that has none.
 BINDING = (
     f"<stream:features><bind xmlns='{ns.BIND}'><required/></bind>"
-    f"<session xmlns='{ns.SESSION}'><optional/></session></stream:features>"
+    f"<session xmlns='{ns.SESSION}'><optional/></session>"
+    f"<csi xmlns='{ns.CSI}'/></stream:features>"
 )
 
 

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from tests.conversation import Conversation, Window
+from tests.conversation import ROMEO, Conversation, Window
 
 
 class Freed(Conversation):
@@ -48,6 +48,10 @@ class Freed(Conversation):
         window.server.gets("<presence/>")
         window.server.sends("<presence/><message><bo")
         window.client.gets("<presence/>")
+        window.client.sends("dy/></message><inactive xmlns='urn:xmpp:csi:0'/><message><bo")
+        window.server.gets("<message><body/></message>")
+        window.server.sends(f"dy/></message><presence from='{ROMEO}'/><message><bo")
+        window.client.gets("<message><body/></message>")
         parts = self.parts(window)
         end(window)
         self.network.settle()

@@ -696,11 +696,6 @@ class Discovery(Conversation):
         self.balcony.client.sends("<r xmlns='urn:xmpp:sm:3'/>")
         self.balcony.server.getsNothing()
 
-    def test_clientState(self) -> None:
-        """Where the proxy counts forks, the server must not hold any back."""
-        self.balcony.client.sends("<inactive xmlns='urn:xmpp:csi:0'/>")
-        self.balcony.server.getsNothing()
-
 
 class ServersCarbons(Conversation):
     """The server has carbons, which the proxy has enabled for every session."""
@@ -799,11 +794,6 @@ class ServersCarbons(Conversation):
         self.balcony.server.gets(disco(DOMAIN))
         self.balcony.server.sends(discovered(ns.CARBONS, from_=DOMAIN))
         self.balcony.client.getsBytes(discovered(ns.CARBONS, from_=DOMAIN))
-
-    def test_clientState(self) -> None:
-        """The server may hold back what it likes."""
-        self.balcony.client.sends("<inactive xmlns='urn:xmpp:csi:0'/>")
-        self.balcony.server.gets("<inactive xmlns='urn:xmpp:csi:0'/>")
 
     def test_forged(self) -> None:
         """Neither the client that knows carbons nor the other one sees any of these."""

@@ -338,6 +338,8 @@ class Sessions(Conversation):
         "<iq type='get' id='v'><query xmlns='jabber:iq:version'/></iq>",
         "<iq type='set' id='e'><enable xmlns='urn:xmpp:carbons:2'/></iq>",
         "<inactive xmlns='urn:xmpp:csi:0'/>",
+        "<inactive xmlns='urn:xmpp:csi:0'/>",
+        "<active xmlns='urn:xmpp:csi:0'/>",
         " ",
         "\n",
     )
@@ -348,6 +350,9 @@ class Sessions(Conversation):
         f"<message from='{ROMEO}'><p:x/></message>",
         f"<message from='{ROMEO}'><body>f</body><delay xmlns='{ns.DELAY}'/></message>",
         f"<presence from='{ROMEO}'/>",
+        f"<presence from='{ROMEO}/orchard'><show>away</show></presence>",
+        f"<presence from='{ROMEO}/orchard' type='unavailable'/>",
+        f"<message from='{ROMEO}' type='chat'><paused xmlns='{ns.CHAT_STATES}'/></message>",
         f"<iq type='result' id='v' from='{DOMAIN}'/>",
         "<strange xmlns='urn:x'/>",
         "\n",

@@ -52,6 +52,7 @@ HARMFUL = (
     mechanisms("PLAIN"),
     bindings("tls-exporter"),
     "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>1</max-bytes></limits>",
+    "<csi xmlns='urn:xmpp:csi:0'/>",
     "<ver xmlns='urn:unknown'/>",
     "<unknown xmlns='urn:xmpp:features:rosterver'/>",
     "<ver/>",
@@ -59,10 +60,13 @@ HARMFUL = (
 HARMLESS: dict[str, tuple[str, str, list[str]]] = {
     "<ver xmlns='urn:xmpp:features:rosterver'/>": (ns.ROSTER_VERSIONING, "ver", []),
     "<sub xmlns='urn:xmpp:features:pre-approval'/>": (ns.PRE_APPROVAL, "sub", []),
-    "<csi xmlns='urn:xmpp:csi:0'/>": (ns.CSI, "csi", []),
 }
-#: What there is after every login (RFC 6120, section 7.4, and RFC 3921, section 3).
-ALWAYS = [(ns.BIND, "bind", ["required"]), (ns.SESSION, "session", ["optional"])]
+#: What there is after every login (RFC 6120, section 7.4; RFC 3921, section 3; XEP-0352).
+ALWAYS = [
+    (ns.BIND, "bind", ["required"]),
+    (ns.SESSION, "session", ["optional"]),
+    (ns.CSI, "csi", []),
+]
 
 
 class Mechanisms(SynchronousTestCase):
@@ -155,7 +159,10 @@ class Shown(SynchronousTestCase):
         self.assertEqual(shown(element)[1:], [(ns.REGISTER_FEATURE, "register", [])])
 
     def test_afterLogin(self) -> None:
-        """Resource binding, with the session that old clients wait for, whatever is offered."""
+        """
+        Resource binding, with the session that old clients wait for, and the client's state, which
+        is the proxy's business; whatever is offered.
+        """
         for offered in (offer(), offer(f"<bind xmlns='{ns.BIND}'/>", *HARMFUL)):
             element = parse(serialize(features.afterLogin(offered)))
             self.assertEqual((element.uri, element.name), (ns.STREAMS, "features"))

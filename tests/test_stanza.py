@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -97,6 +99,19 @@ class Reading(SynchronousTestCase):
             for behind in ("", "'>\"", "<a b='>'/>") if not start.endswith("/>") else ("",):
                 end = "" if start.endswith("/>") else "</message>"
                 self.assertEqual(split(start + behind + end).startTagLength, len(start))
+
+    @modest
+    @given(stanzas(), stanzas())
+    def test_fromBytes(self, stanza: Stanza, other: Stanza) -> None:
+        """From its bytes alone the same, or nothing where prefixes are; nothing of several."""
+        again = Stanza.fromBytes(stanza.data)
+        prefixed = any(b":" in name for name in re.findall(rb"<([^\s/>!]+)", stanza.data))
+        if again is None:
+            self.assertTrue(prefixed, stanza.data)
+        else:
+            for name in ("data", "name", "namespace", "attributes", "children", "fault"):
+                self.assertEqual(getattr(again, name), getattr(stanza, name))
+        self.assertIsNone(Stanza.fromBytes(stanza.data + other.data))
 
     @modest
     @given(stanzas())

@@ -10,6 +10,7 @@ tell. Left out on purpose:
 - entity capabilities (XEP-0115, XEP-0390): hashes of answers to disco#info, which the proxy changes
   where it does the carbons; that is not known yet at this point;
 - stream management (XEP-0198): it counts stanzas, and copies would be counted too;
+- client state indication (XEP-0352): it is ours that is offered, whatever the server has;
 - in-band registration (XEP-0077) unless configured: a server limits it by address, which is ours.
 """
 
@@ -25,7 +26,6 @@ _NOT_RELAYED = frozenset({"EXTERNAL"})
 _AFTER_LOGIN = (
     (ns.ROSTER_VERSIONING, "ver"),
     (ns.PRE_APPROVAL, "sub"),
-    (ns.CSI, "csi"),
 )
 
 
@@ -97,4 +97,5 @@ def afterLogin(features: domish.Element) -> domish.Element:
     for namespace, name in _AFTER_LOGIN:
         if hasFeature(features, namespace, name):
             element.addElement((namespace, name))
+    element.addElement((ns.CSI, "csi"))
     return element

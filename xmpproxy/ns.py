@@ -37,6 +37,7 @@ STREAM_MANAGEMENT = ("urn:xmpp:sm:3", "urn:xmpp:sm:2")  # XEP-0198
 PING = "urn:xmpp:ping"  # XEP-0199
 DELAY = "urn:xmpp:delay"  # XEP-0203
 CONFERENCE = "jabber:x:conference"  # XEP-0249
+MUJI = "urn:xmpp:jingle:muji:0"  # XEP-0272
 CARBONS = "urn:xmpp:carbons:2"  # XEP-0280
 CARBONS_RULES = "urn:xmpp:carbons:rules:0"  # XEP-0280
 FORWARD = "urn:xmpp:forward:0"  # XEP-0297
@@ -55,6 +56,7 @@ OMEMO = (  # XEP-0384 and its drafts
     "urn:xmpp:omemo:1",
     "urn:xmpp:omemo:2",
 )
+OCCUPANT_ID = "urn:xmpp:occupant-id:0"  # XEP-0421
 FASTENING = "urn:xmpp:fasten:0"  # XEP-0422
 RETRACTION = ("urn:xmpp:message-retract:0", "urn:xmpp:message-retract:1")  # XEP-0424
 FALLBACK = "urn:xmpp:fallback:0"  # XEP-0428

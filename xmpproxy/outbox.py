@@ -23,13 +23,14 @@ class Outbox:
     """
     What one client is sent, in order.
 
+    @ivar write: what sends to the client.
     @ivar waiting: bytes that wait behind an open slot.
     """
 
-    __slots__ = ("_slots", "_write", "waiting")
+    __slots__ = ("_slots", "waiting", "write")
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
-        self._write = write
+        self.write = write
         self._slots: list[Slot] = []  # an empty deque takes ten times as much
         self.waiting = 0
 
@@ -39,7 +40,7 @@ class Outbox:
             self._slots.append(Slot(data))
             self.waiting += len(data)
         else:
-            self._write(data)
+            self.write(data)
 
     def reserve(self, slot: Slot) -> None:
         """Keep the place of a line, behind all others."""
@@ -54,7 +55,7 @@ class Outbox:
                 slots.insert(len(slots) - toCome, Slot(data))
                 self.waiting += len(data)
                 return
-        self._write(data)
+        self.write(data)
 
     def fill(self, slot: Slot, data: bytes) -> None:
         """Put C{data} into an open slot, C{b""} for nothing, and send what need not wait now."""
@@ -68,5 +69,5 @@ class Outbox:
             ready += 1
             self.waiting -= len(each.data)
             if each.data:
-                self._write(each.data)
+                self.write(each.data)
         del slots[:ready]

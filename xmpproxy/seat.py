@@ -6,6 +6,7 @@ from collections.abc import Callable
 from xml.sax.saxutils import escape
 
 from xmpproxy.carbons import Direction
+from xmpproxy.holding import Holding
 from xmpproxy.line import Due, Line
 from xmpproxy.outbox import Outbox, Slot
 from xmpproxy.stanza import Stanza
@@ -69,6 +70,7 @@ class Seat:
     @ivar copied: how many copies its client was shown.
     @ivar shared: how many copies others were shown of what its client sent.
     @ivar outbox: what its client is sent.
+    @ivar holding: what it is not told while it is inactive (XEP-0352); L{None} while it is active.
     @ivar await_: has L{Mirror.passed} called with a credit's number once the server has handled
         everything that it has accepted by now. Whoever knows the server sets it.
     """
@@ -97,6 +99,7 @@ class Seat:
         self.copied = 0
         self.shared = 0
         self.outbox = Outbox(write)
+        self.holding: Holding | None = None
         self.await_: Callable[[int], None] = lambda number: None
         self._credits: dict[Key, list[Credit]] = {}
         self._order: list[Credit] = []  # those, and some that were redeemed
@@ -105,6 +108,25 @@ class Seat:
         self._missed: list[tuple[int, str]] = []  # full JIDs, and until when
         self._shown: dict[tuple[str | None, str | None], None] = {}
         self._shownAs: dict[tuple[str, str], str] = {}
+
+    # Client state
+
+    def hold(self, mostBytes: int) -> None:
+        """
+        The client is inactive: send nothing that can wait.
+
+        @param mostBytes: how much of that is held at most.
+        """
+        if self.holding is None:
+            self.holding = Holding(self.outbox.write, self.jid, mostBytes)
+            self.outbox.write = self.holding.write
+
+    def release(self) -> None:
+        """It is active: send what was held."""
+        if self.holding is not None:
+            self.outbox.write = self.holding.send
+            self.holding.flush()
+            self.holding = None
 
     # Copies
 

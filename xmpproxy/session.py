@@ -236,6 +236,8 @@ class Session(XMPPHandlerCollection):
         unwanted = self._unwanted(self._chain.skippedFromServer)
         if self._asked:  # the answer is for us
             unwanted = tuple(each for each in unwanted if each[0] != "iq")
+        if self.seat.holding is not None:  # one of a run might have to wait
+            unwanted = tuple(each for each in unwanted if each[0] == "iq")
         return unwanted
 
     def _unwanted(self, skippable: _Skippable) -> fastpath.Unwanted:

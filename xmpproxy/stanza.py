@@ -118,19 +118,37 @@ class Stanza:
         """
         if not (data.startswith(b"<") and data.endswith(b">")):
             return None  # expat ignores white space around a document, and a byte order mark
+        stanza = cls.fromBytes(data)
+        if stanza is None or stanza.attributes.get("xmlns") != ns.CLIENT:
+            return None
+        attributes = {**stanza.attributes}
+        del attributes["xmlns"]
+        stanza.attributes = attributes
+        stanza.data = _withoutNamespace(data, attributes)
+        return stanza
+
+    @classmethod
+    def fromBytes(cls, data: bytes) -> Stanza | None:
+        """
+        A stanza of which nothing is left but its bytes.
+
+        @param data: as in L{Stanza.data}, or several such stanzas.
+        @return: L{None} if it is not exactly one element, or if its name or that of one of its
+            children has a prefix. What it is takes a closer look then.
+        """
         try:
             (name, attributes), *inside = _startTags(data)
         except ExpatError:
             return None
-        if attributes.pop("xmlns", None) != ns.CLIENT or ":" in name:
-            return None
+        namespace = attributes.get("xmlns", ns.CLIENT)
         children = []
         for child, given in inside:
             if ":" in child:
                 return None
-            children.append((given.get("xmlns", ns.CLIENT), child))
-        data = _withoutNamespace(data, attributes)
-        return cls(data, name, ns.CLIENT, attributes, tuple(children))
+            children.append((given.get("xmlns", namespace), child))
+        if ":" in name:
+            return None
+        return cls(data, name, namespace, attributes, tuple(children))
 
     def withAttributes(self, changes: Mapping[str, str | None]) -> bytes:
         """

@@ -1,4 +1,4 @@
-"""Client state indication (XEP-0352)."""
+"""Client state indication (XEP-0352), answered for every server."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from xmpproxy import ns
 from xmpproxy.session import Link, Wants
 from xmpproxy.stanza import Stanza
 
+#: Of what may wait for a client that does not read, this part may be held for one that is inactive.
+_SHARE = 8
+
 
 class ClientState(Link):
     """
-    Keeps a client's state from the server where the proxy counts forks: a server holds forks for
-    an inactive client back, past any barrier.
+    Has nothing sent to an inactive client that can wait: see L{xmpproxy.holding}. The server never
+    hears of it, because it would hold back forks, too, past any barrier.
     """
 
     fromClient: ClassVar[Wants] = {ns.CSI: None}
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
         """The client is active or inactive."""
-        return stanza if self.parent.seat.served else None
+        if stanza.name == "inactive":
+            self.parent.seat.hold(self.parent.queueBytes // _SHARE)
+        elif stanza.name == "active":
+            self.parent.seat.release()
+        return None
