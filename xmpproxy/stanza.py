@@ -177,7 +177,7 @@ class Stanza:
             return self
         data = b""
         end = 0
-        for child, (begin, behind) in zip(self.children, _spans(self.data), strict=True):
+        for child, (begin, behind) in zip(self.children, spans(self.data), strict=True):
             if child in unwanted:
                 data += self.data[end:begin]
                 end = behind
@@ -198,7 +198,7 @@ class Stanza:
         if there is no such element.
         """
         data = self.data
-        for child, (begin, end) in zip(self.children, _spans(data), strict=True):
+        for child, (begin, end) in zip(self.children, spans(data), strict=True):
             if child == (namespace, name):
                 behind = _startTag(data, begin).end()
                 text = data[behind : data.rindex(b"</", behind, end)] if behind < end else b""
@@ -275,8 +275,13 @@ def _withoutNamespace(data: bytes, attributes: Mapping[str, str]) -> bytes:
     return Stanza(data, "", "", attributes, ()).withAttributes({})
 
 
-def _spans(data: bytes) -> Iterator[tuple[int, int]]:
-    """Where each direct child element of a stanza begins and ends."""
+def spans(data: bytes, level: int = 1) -> Iterator[tuple[int, int]]:
+    """
+    Where elements begin and end.
+
+    @param data: well-formed.
+    @param level: 1 for the child elements of a stanza, 0 for stanzas, one behind the other.
+    """
     depth = begin = 0
     for markup in _MARKUP.finditer(data):
         tag = markup[0]
@@ -285,12 +290,12 @@ def _spans(data: bytes) -> Iterator[tuple[int, int]]:
         if tag.startswith(b"</"):
             depth -= 1
         else:
-            if depth == 1:
+            if depth == level:
                 begin = markup.start()
             if not tag.endswith(b"/>"):
                 depth += 1
                 continue
-        if depth == 1:
+        if depth == level:
             yield begin, markup.end()
 
 
