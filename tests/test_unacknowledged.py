@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.messages import stanza
+from xmpproxy import ns
+from xmpproxy.stanza import Stanza, spans
 from xmpproxy.unacknowledged import Unacknowledged
 
 #: Stanzas whose ends are not easily seen.
@@ -15,7 +19,7 @@ TRICKY = (
     b"<message/>",
     b"<presence type='unavailable' />",
     b"<iq id='/>'><query xmlns='jabber:iq:roster'/></iq>",
-    b"<message to='a&gt;b'\n\tid=\"</message>\"><body>one &lt;/message> two</body></message >",
+    b"<message to='a&gt;b'\n\tid=\"/message>\"><body>one &lt;/message> two</body></message >",
     b"<message><body><![CDATA[</body></message><message>]]></body></message>",
     b"<message><received xmlns='urn:xmpp:carbons:2'><forwarded xmlns='urn:xmpp:forward:0'>"
     b"<message xmlns='jabber:client'><body>in</body></message></forwarded></received></message>",
@@ -136,6 +140,71 @@ class Queue(SynchronousTestCase):
         self.assertEqual(queue.size, sum(map(len, stanzas)))
 
 
+class Delayed(SynchronousTestCase):
+    """Stanzas that are sent again to a client."""
+
+    def delayed(self, data: bytes, when: float = 1.0) -> str:
+        queue = Unacknowledged()
+        queue.add(data, 1, when)
+        [piece] = queue.delayed("example.com")
+        return piece.decode()
+
+    def test_stamped(self) -> None:
+        """A message or presence says when it was sent, behind all that it says already."""
+        stamp = "<delay xmlns='urn:xmpp:delay' from=\"example.com\" stamp='2026-11-22T07:09:45Z'/>"
+        for data, expected in (
+            (b"<message/>", f"<message>{stamp}</message>"),
+            (b"<presence id='1' />", f"<presence id='1' >{stamp}</presence>"),
+            (
+                b"<message><body>&lt;/</body></message >",
+                f"<message><body>&lt;/</body>{stamp}</message >",
+            ),
+            (
+                b"<c:message xmlns:c='jabber:client'><c:body/></c:message>",
+                f"<c:message xmlns:c='jabber:client'><c:body/>{stamp}</c:message>",
+            ),
+        ):
+            self.assertEqual(self.delayed(data, 1795331385.9), expected)
+
+    def test_unchanged(self) -> None:
+        """Nor does an iq, nor what has a time already; what is inside of it does not count."""
+        delay = "<delay stamp='2026-11-22T07:09:45Z' xmlns='urn:xmpp:delay'/>"
+        for text in (
+            "<iq id='1' type='set'/>",
+            f"<message>{delay}<body/></message>",
+            f"<message><body/>{delay.replace('delay', 'd:delay', 1).replace('xmlns', 'xmlns:d')}"
+            "</message>",
+        ):
+            self.assertEqual(self.delayed(text.encode()), text)
+        forwarded = f"<message><forwarded>{delay}</forwarded></message>"
+        self.assertEqual(self.delayed(forwarded.encode()).count("<delay "), 2)
+
+    def test_tricky(self) -> None:
+        """What a parser makes of it is the same but for that."""
+        plain = Unacknowledged()
+        plain.add(b"".join(TRICKY), len(TRICKY))
+        for before, after in zip(TRICKY, self._cut(plain.delayed("a&b")), strict=True):
+            delay = after.has(ns.DELAY, "delay")
+            self.assertEqual(delay, after.name != "iq")
+            less = after.without(frozenset({(ns.DELAY, "delay")})).element.toXml()
+            self.assertEqual(less, stanza(before).element.toXml())
+
+    def _cut(self, pieces: list[bytes]) -> list[Stanza]:
+        return [stanza(piece[begin:end]) for piece in pieces for begin, end in spans(piece, 0)]
+
+    def test_times(self) -> None:
+        """Everything has its time, within a few seconds; what is kept stays as it is."""
+        queue = Unacknowledged()
+        for number in range(100):
+            queue.add(numbered(number, 60), 1, float(number))
+        plain = queue.rest()
+        for number, each in enumerate(self._cut(queue.delayed("example.com"))):
+            stamp = next(each.element.elements(ns.DELAY, "delay"))["stamp"]
+            when = datetime.fromisoformat(stamp).timestamp()
+            self.assertLessEqual(abs(when - number), 5)
+        self.assertEqual(queue.rest(), plain)
+
+
 class Memory(SynchronousTestCase):
     """At most 1.2 times the bytes that may have to be sent again."""
 
@@ -143,7 +212,7 @@ class Memory(SynchronousTestCase):
         """Stanzas that are sent one by one."""
         queue = Unacknowledged()
         for number in range(2_000):
-            queue.add(numbered(number))
+            queue.add(numbered(number), 1, number / 3)
         self.assertLess(sizeOf(queue), 1.1 * 2_000 * 250)
 
     def test_runs(self) -> None:
