@@ -27,8 +27,10 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from tests.linkrelay import LinkRelay, Place
 from tests.rawclient import RawClient
 from tests.slixclient import SlixClient
+from tests.smclient import SmClient
 from xmpproxy import lab
 from xmpproxy.lab.server import freePort
 
@@ -119,12 +121,12 @@ class ServerCase(TestCase):
         return _STRANGERS[next(_met[self.server])]
 
     def rawClient(
-        self, user: str, resource: str | None = None, at: Proxy | None = None
+        self, user: str, resource: str | None = None, at: Place | None = None
     ) -> RawClient:
         """A raw client that is closed with the test.
 
         @param user: the account's name.
-        @param at: the proxy to connect to, or L{None} for the server itself.
+        @param at: the proxy or relay to connect to, or L{None} for the server itself.
         """
         place = at or self.server
         jid = f"{user}@{self.server.domain}"
@@ -134,7 +136,7 @@ class ServerCase(TestCase):
         return client
 
     def slixClient(
-        self, user: str, resource: str | None = None, at: Proxy | None = None
+        self, user: str, resource: str | None = None, at: Place | None = None
     ) -> SlixClient:
         """A slixmpp client that is closed with the test; parameters as for L{rawClient}."""
         place = at or self.server
@@ -143,6 +145,28 @@ class ServerCase(TestCase):
         client = SlixClient(place.host, place.port, jid, password, place.trust)
         self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
         return client
+
+    def smClient(self, user: str, resource: str | None = None, at: Place | None = None) -> SmClient:
+        """A client with stream management that is closed with the test; parameters as above."""
+        place = at or self.server
+        jid = f"{user}@{self.server.domain}"
+        password = self.server.users[user]
+        client = SmClient(place.host, place.port, jid, password, resource, place.trust)
+        self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
+        return client
+
+    def successor(self, client: SmClient, at: Place | None = None) -> SmClient:
+        """A client that goes on where another one is, and is closed with the test."""
+        successor = client.successor(at or self.server)
+        self.addCleanup(lambda: Deferred.fromCoroutine(successor.close()))
+        return successor
+
+    async def relayFor(self, place: Place) -> LinkRelay:
+        """Start a relay before a place; it is stopped with the test."""
+        relay = LinkRelay(place)
+        await relay.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(relay.stop()))
+        return relay
 
     async def proxyFor(
         self,
