@@ -267,6 +267,10 @@ class Asking(SynchronousTestCase):
         self.assertFalse(self.policy.due)
         self.policy.sent(1, 1)
         self.assertTrue(self.policy.due)
+        self.policy.asked()
+        self.policy.answered()
+        self.policy.sent(1, 999)
+        self.assertFalse(self.policy.due)
 
     def test_idle(self) -> None:
         """After less than that, when nothing more comes."""

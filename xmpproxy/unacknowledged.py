@@ -34,9 +34,6 @@ class Unacknowledged:
         # Each with the number of its stanzas and its time. L{None} for none: a deque is not small.
         self._pieces: deque[tuple[bytes, int, float]] | None = None
 
-    def __len__(self) -> int:
-        return self.count
-
     def add(self, data: bytes, count: int = 1, when: float = 0.0) -> None:
         """
         Stanzas are sent.
