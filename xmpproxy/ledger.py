@@ -11,109 +11,46 @@ from __future__ import annotations
 
 from collections import deque
 
-# Kinds of stanzas: in the low bits of a run, and behind them how many there are.
-_BOTH = 0  # came, and was passed on
-_OUT = 1  # was sent, and stands for none that came
-_IN = 2  # came, and nothing was sent for it
-_BITS = 2
-_KIND = 3
+#: Marks that are kept. Where they are more, some are left out: less is told, and nothing wrong.
+MOST_MARKS = 500
 
 
 class Ledger:
     """
-    Two streams, one ahead of the other.
+    Two streams, one ahead of the other. All numbers count from the beginning of the session.
 
-    @ivar handled: how many incoming stanzas are handled, with all that came before them.
-    @ivar unhandled: how many are not.
-    @ivar outstanding: how many outgoing stanzas are not acknowledged.
+    @ivar handled: how many incoming stanzas are handled. It never grows less.
+    @ivar acknowledged: how many outgoing ones are acknowledged.
     """
 
-    __slots__ = ("_runs", "handled", "outstanding", "unhandled")
+    __slots__ = ("_marks", "acknowledged", "handled")
 
     def __init__(self) -> None:
         self.handled = 0
-        self.unhandled = 0
-        self.outstanding = 0
-        # From the oldest outgoing stanza that is not acknowledged on. No run has its neighbour's
-        # kind, and none of _IN comes first or behind one of _OUT, so there are at most two for each
-        # outgoing stanza. L{None} for none: a deque is not small.
-        self._runs: deque[int] | None = None
+        self.acknowledged = 0
+        self._marks: deque[tuple[int, int]] | None = None  # an empty deque is not small
 
-    def passed(self, count: int = 1) -> None:
+    def mark(self, sent: int, came: int) -> None:
         """
-        Stanzas came, and were sent on one for one.
-
-        @param count: how many.
+        A turn is over: nothing of the first C{came} incoming stanzas is anywhere but in the first
+        C{sent} outgoing ones.
         """
-        self.unhandled += count
-        self.outstanding += count
-        self._append(_BOTH, count)
-
-    def sent(self, count: int = 1) -> None:
-        """
-        Stanzas were sent that stand for none that came: questions of ours, copies.
-
-        @param count: how many.
-        """
-        self.outstanding += count
-        self._append(_OUT, count)
-
-    def settled(self, count: int = 1) -> None:
-        """
-        Stanzas came that were answered or dropped here: nothing was sent for them. They are handled
-        as soon as all that came before them is.
-
-        @param count: how many.
-        """
-        if not self.unhandled:
-            self.handled += count
+        if sent <= self.acknowledged:
+            self.handled = max(self.handled, came)
             return
-        self.unhandled += count
-        runs = self._runs
-        assert runs
-        # What is sent for none need not be waited for.
-        ours = runs.pop() if runs[-1] & _KIND == _OUT else None
-        self._append(_IN, count)
-        if ours is not None:
-            runs.append(ours)
-
-    def acknowledged(self, count: int) -> int:
-        """
-        The oldest outgoing stanzas that were not acknowledged are now.
-
-        @param count: how many, at most C{outstanding}.
-        @return: how many incoming ones are handled by that.
-        """
-        if count > self.outstanding:
-            raise ValueError(f"{count} acknowledged, {self.outstanding} sent")
-        self.outstanding -= count
-        handled = 0
-        runs = self._runs
-        while runs:
-            kind = runs[0] & _KIND
-            length = runs[0] >> _BITS
-            if kind != _IN:
-                if count < length:
-                    runs[0] -= count << _BITS
-                    handled += count if kind == _BOTH else 0
-                    break
-                count -= length
-            if kind != _OUT:
-                handled += length
-            runs.popleft()
-        else:
-            self._runs = None
-        self.handled += handled
-        self.unhandled -= handled
-        return handled
-
-    def _append(self, kind: int, count: int) -> None:
-        if not count:
+        marks = self._marks
+        if marks is None:
+            self._marks = deque(((sent, came),))
             return
-        runs = self._runs
-        if runs is None:
-            self._runs = deque((count << _BITS | kind,))
-        elif runs[-1] & _KIND == kind:
-            runs[-1] += count << _BITS
-        else:
-            runs.append(count << _BITS | kind)
+        if marks[-1][0] == sent or len(marks) >= MOST_MARKS:
+            marks.pop()
+        marks.append((sent, came))
+
+    def acknowledge(self, sent: int) -> None:
+        """The first C{sent} outgoing stanzas are acknowledged."""
+        self.acknowledged = max(self.acknowledged, sent)
+        marks = self._marks
+        while marks and marks[0][0] <= sent:
+            self.handled = marks.popleft()[1]
+        if not marks:
+            self._marks = None
