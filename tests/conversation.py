@@ -41,6 +41,7 @@ from xmpproxy.account import Accounts
 from xmpproxy.downstream import Downstream, DownstreamFactory
 from xmpproxy.handlers import CHAIN
 from xmpproxy.ids import copyIds
+from xmpproxy.keepalive import KeepAlive
 from xmpproxy.login import Login
 from xmpproxy.session import Chain, Session
 from xmpproxy.tls import ServerTLS, UpstreamTLS
@@ -416,6 +417,7 @@ class Conversation(SynchronousTestCase):
     )
     mirror: ClassVar = config.Mirror()
     limits: ClassVar = config.Limits()
+    streamManagement: ClassVar = config.StreamManagement()
     chain: ClassVar[Chain] = CHAIN
 
     def setUp(self) -> None:
@@ -425,6 +427,8 @@ class Conversation(SynchronousTestCase):
         globalLogPublisher.addObserver(self._observe)
         self.addCleanup(globalLogPublisher.removeObserver, self._observe)
         self.accounts = Accounts(copyIds())
+        self.keepAlive = KeepAlive(self.streamManagement.idle_seconds, self.accounts, self.network)
+        self.keepAlive.startService()
         self.host = _Host(self.network, self._accept)
         self.upstreams = Upstreams(
             self.domain, self.host, self.upstreamTLS(), self.limits, self.network
@@ -460,7 +464,13 @@ class Conversation(SynchronousTestCase):
 
     def listener(self, listen: config.Listen) -> DownstreamFactory:
         """Make another listener."""
-        session = partial(Session, chain=self.chain, accounts=self.accounts, mirror=self.mirror)
+        session = partial(
+            Session,
+            chain=self.chain,
+            accounts=self.accounts,
+            mirror=self.mirror,
+            streamManagement=self.streamManagement,
+        )
 
         def login(downstream: Downstream, domain: str) -> Login:
             return Login(downstream, self.upstreams, session)
@@ -609,6 +619,7 @@ class Conversation(SynchronousTestCase):
         for peer in self._peers:
             peer.vanishes()
         self.network.settle()
+        self.keepAlive.stopService()
         self.assertEqual(self.network.getDelayedCalls(), [], "left behind")
         self.assertEqual(len(self.factory.streams), 0, "left behind")
         self.assertEqual(len(self.upstreams.streams), 0, "left behind")

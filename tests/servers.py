@@ -176,6 +176,7 @@ class ServerCase(TestCase):
         domain: Table = _EMPTY,
         mirror: Table = _EMPTY,
         limits: Table = _EMPTY,
+        streamManagement: Table = _EMPTY,
     ) -> Proxy:
         """Start the proxy before a server; the test stops it at its end and checks how it ends.
 
@@ -184,7 +185,13 @@ class ServerCase(TestCase):
         @param listen: one table, or several; C{{tcp}} in an endpoint stands for a free port.
         """
         listeners = [listen] if isinstance(listen, Mapping) else listen
-        proxy = Proxy(server, listeners, {"domain": domain, "mirror": mirror, "limits": limits})
+        tables = {
+            "domain": domain,
+            "mirror": mirror,
+            "limits": limits,
+            "stream-management": streamManagement,
+        }
+        proxy = Proxy(server, listeners, tables)
         self.addCleanup(lambda: Deferred.fromCoroutine(proxy.stop()))
         await proxy.start()
         return proxy
@@ -228,8 +235,8 @@ class Proxy(ProcessProtocol):
             "upstream-trust": str(server.trust),
         }
         lines += _toml("[[domain]]", {**upstream, **tables["domain"]})
-        lines += _toml("[mirror]", tables["mirror"])
-        lines += _toml("[limits]", tables["limits"])
+        for name in ("mirror", "limits", "stream-management"):
+            lines += _toml(f"[{name}]", tables[name])
         self.config.write_text("\n".join(lines) + "\n")
 
     @property

@@ -29,6 +29,7 @@ from xmpproxy.config import (
     Listen,
     Mirror,
     Sections,
+    StreamManagement,
     Tls,
     fromFlags,
     load,
@@ -99,6 +100,7 @@ class WhatIsRightTests(ConfigTestCase):
                 limits=Limits(
                     stanza_bytes=262144, depth=200, login_seconds=60.0, queue_bytes=1048576
                 ),
+                stream_management=StreamManagement(idle_seconds=300.0),
                 directory=self.directory,
                 file=str(self.path),
             ),
@@ -146,6 +148,8 @@ class WhatIsRightTests(ConfigTestCase):
             depth = 5
             login-seconds = 0.5
             queue-bytes = 1
+            [stream-management]
+            idle-seconds = 0
             """
         )
         self.assertEqual([one.endpoint[:5] for one in config.listen], ["hapro", "tcp6:"])
@@ -161,6 +165,7 @@ class WhatIsRightTests(ConfigTestCase):
             ),
         )
         self.assertEqual(config.limits.login_seconds, 0.5)
+        self.assertEqual(config.stream_management.idle_seconds, 0)
 
     def test_modes(self) -> None:
         """What is said of a client counts before its listener, and that before the rest."""
@@ -378,6 +383,10 @@ class WhatIsWrongTests(ConfigTestCase):
             self.assertProblem(
                 LISTEN + DOMAIN + f"[limits]\n{key} = {value}", f"limits.{key}: {problem}"
             )
+        self.assertProblem(
+            LISTEN + DOMAIN + "[stream-management]\nidle-seconds = -1",
+            "stream-management.idle-seconds: must be 0 or more, not -1; the default is 300.0",
+        )
         self.assertProblem(
             LISTEN + DOMAIN + "registration = 1",
             "domain[0].registration: must be true or false, not 1; "
@@ -698,6 +707,7 @@ class ExampleTests(ConfigTestCase):
             config.mirror,
             config.mirror.client[0],
             config.limits,
+            config.stream_management,
         ):
             self.assertEqual(
                 {name.replace("_", "-") for name in section.model_fields_set},
@@ -720,6 +730,7 @@ sections: dict[str, type[BaseModel]] = {
     "domain": Domain,
     "mirror": Mirror,
     "limits": Limits,
+    "stream-management": StreamManagement,
 }
 words = st.sampled_from(
     ["tcp:0", "unix:x", "tcp:127.0.0.1:1", "example.org", "starttls", "none", "auto", "a.toml", "."]
@@ -759,7 +770,8 @@ def documents() -> st.SearchStrategy[dict[str, Any]]:
 
 class AnyDocumentTests(ConfigTestCase):
     def test_knowsTheSections(self) -> None:
-        self.assertEqual(sections.keys(), Sections.model_fields.keys())
+        fields = {name.replace("_", "-") for name in Sections.model_fields}
+        self.assertEqual(sections.keys(), fields)
 
     @settings(deadline=None, max_examples=150)
     @given(documents())

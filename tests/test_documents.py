@@ -22,6 +22,7 @@ def _keys() -> set[str]:
         config.Mirror,
         config.Client,
         config.Limits,
+        config.StreamManagement,
     )
     keys = {name.replace("_", "-") for section in sections for name in section.model_fields}
     return keys - {"client"}  # a section of its own, within another

@@ -29,6 +29,7 @@ from xmpproxy.line import Due, Line
 from xmpproxy.mirror import Mirror
 from xmpproxy.outbox import Outbox, Slot
 from xmpproxy.seat import MOST_OWED, Seat
+from xmpproxy.silence import Patience
 from xmpproxy.stanza import Stanza
 
 ACCOUNT = "juliet@example.com"
@@ -848,6 +849,9 @@ class Recorder:
 
     def flushDownstream(self) -> None:
         self.log.append(f"{self.name} down")
+
+    def look(self, patience: Patience) -> None:
+        raise NotImplementedError
 
 
 class AccountTests(SynchronousTestCase):

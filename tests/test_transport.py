@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import socket
 import tempfile
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, cast
+from unittest import SkipTest
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +33,7 @@ from xmpproxy.records import SecureTransport
 from xmpproxy.tls import ServerTLS, UpstreamTLS
 from xmpproxy.transport import Transport
 
+USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 FULL = BlockingIOError(errno.EAGAIN, "full")
 NO_BUFFERS = OSError(errno.ENOBUFS, "no buffers")
 BROKEN = BrokenPipeError(errno.EPIPE, "closed by peer")
@@ -334,7 +337,11 @@ IN_ORDER = {"tcp": ConnectionDone, "unix": (ConnectionDone, ConnectionLost)}
 
 
 class End(Protocol):
-    """One end of a connection, as our streams are: everything through a transport of ours."""
+    """
+    One end of a connection, as our streams are: everything through a transport of ours.
+
+    @ivar socket: of the connection.
+    """
 
     def __init__(self) -> None:
         self.received = 0
@@ -347,6 +354,7 @@ class End(Protocol):
 
     def connectionMade(self) -> None:
         self.over = Transport(self.transport)
+        self.socket = self.over._handle()
         self.ready.callback(self)
 
     def secure(self, coder: Coder) -> Deferred[None]:
@@ -424,7 +432,7 @@ class LoopbackTests(TestCase):
         """A client and a server."""
         client, server = End(), End()
         where = "0:interface=127.0.0.1"
-        if kind == "unix":
+        if kind.endswith("unix"):
             directory = tempfile.mkdtemp()  # the path of a socket must be short
             self.addCleanup(rmtree, directory)
             where = f"{directory}/socket"
@@ -432,8 +440,11 @@ class LoopbackTests(TestCase):
         factory.noisy = False
         port = await serverFromString(reactor, f"{kind}:{where}").listen(factory)
         self.addCleanup(port.stopListening)
-        where = where if kind == "unix" else f"127.0.0.1:{port.getHost().port}"
-        await connectProtocol(clientFromString(reactor, f"{kind}:{where}"), client)
+        where = where if kind.endswith("unix") else f"127.0.0.1:{port.getHost().port}"
+        client_ = kind.removeprefix("haproxy:")
+        await connectProtocol(clientFromString(reactor, f"{client_}:{where}"), client)
+        if kind != client_:
+            client.over.write(b"PROXY TCP4 192.0.2.1 127.0.0.1 50000 5222\r\n")
         await server.ready
         if tls:
             trust = AUTHORITY.write(Path(self.mktemp()))
@@ -489,3 +500,52 @@ class LoopbackTests(TestCase):
                 await server.came
                 for end in (client, server):
                     self.assertIsInstance(await end.lost, IN_ORDER[kind])
+
+    async def test_timeOut(self) -> None:
+        """The system is told, where it can be; behind a load balancer as well."""
+        for kind in ("tcp", "haproxy:tcp", "unix", "haproxy:unix"):
+            for tls in (False, True):
+                ends = await self.join(kind, tls)
+                for end in ends:
+                    assert end.socket is not None
+                    for seconds, milliseconds in ((1.5, 1500), (0.0001, 1), (1e300, 2**31 - 1)):
+                        end.over.timeOut(seconds)
+                        if USER_TIMEOUT is not None and kind.endswith("tcp"):
+                            timeout = end.socket.getsockopt(socket.IPPROTO_TCP, USER_TIMEOUT)
+                            self.assertEqual(timeout, milliseconds)
+                for end in ends:
+                    end.over.abortConnection()
+                    end.over.timeOut(1)
+                    await end.lost
+                    end.over.timeOut(1)
+
+    async def test_timesOut(self) -> None:
+        """A peer that does not read, for whom something waits, is given up by the system."""
+        if USER_TIMEOUT is None:
+            raise SkipTest("this system has no TCP_USER_TIMEOUT")
+        for tls in (False, True):
+            client, server = await self.join("tcp", tls)
+            server.over.pauseProducing()
+            client.over.timeOut(0.2)
+            producer = Counting(client.over, MUCH)
+            client.over.registerProducer(producer, True)
+            producer.resumeProducing()
+            self.assertIsInstance(await client.lost, ConnectionLost)
+            server.over.abortConnection()
+            await server.lost
+
+    async def test_unsent(self) -> None:
+        """What the peer's system does not take is known."""
+        for kind in ("tcp", "haproxy:tcp", "unix"):
+            for tls in (False, True):
+                client, server = await self.join(kind, tls)
+                client.over.pauseProducing()
+                producer = Counting(server.over, MUCH)
+                server.over.registerProducer(producer, True)
+                producer.resumeProducing()
+                await producer.paused
+                self.assertGreater(server.over.unsent(), 1000)
+                for end in (client, server):
+                    end.over.abortConnection()
+                    self.assertEqual(end.over.unsent(), 0)
+                    await end.lost

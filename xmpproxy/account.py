@@ -7,6 +7,7 @@ from typing import Protocol
 
 from xmpproxy.ids import Ids
 from xmpproxy.mirror import Habits, Mirror
+from xmpproxy.silence import Patience
 
 
 class Session(Protocol):
@@ -17,6 +18,9 @@ class Session(Protocol):
 
     def flushDownstream(self) -> None:
         """Write to the client what was gathered for it."""
+
+    def look(self, patience: Patience) -> None:
+        """Look whether client and server are still there."""
 
 
 class Account:

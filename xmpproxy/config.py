@@ -112,6 +112,8 @@ Alias = Annotated[str, AfterValidator(_alias)]
 Switch = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, gt=0)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+#: 0: never.
+SecondsOrNever = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 TLSMode = Literal["starttls", "direct", "none"]
 PlainCopies = Literal["prefix", "self", "off"]
 
@@ -248,6 +250,17 @@ class Limits(_Section):
     queue_bytes: Count = 1048576
 
 
+class StreamManagement(_Section):
+    """
+    How it is known that peers are still there.
+
+    @ivar idle_seconds: how long a client or server may be silent before it is asked for a sign of
+        life; 0: as long as it likes.
+    """
+
+    idle_seconds: SecondsOrNever = 300.0
+
+
 class Sections(_Section):
     """All that a configuration file can hold."""
 
@@ -256,6 +269,7 @@ class Sections(_Section):
     domain: tuple[Domain, ...] = ()
     mirror: Mirror = Mirror()
     limits: Limits = Limits()
+    stream_management: StreamManagement = StreamManagement()
 
 
 class Config(Sections):
@@ -507,6 +521,8 @@ def _wording(error: ErrorDetails, file: str) -> str:
             return f"must be a number, not {_show(value)}; write digits, without quotes"
         case "greater_than":
             return f"must be more than 0, not {value}; the default is {known[key].default}"
+        case "greater_than_equal":
+            return f"must be 0 or more, not {value}; the default is {known[key].default}"
         case "tuple_type":
             return f"must be a list of sections; write [[{_key(place)}]], in double brackets"
         case "model_type" if isinstance(place[-1], int):

@@ -226,6 +226,14 @@ class SecureTransport:
         """See L{Transport}."""
         self._below.resumeProducing()
 
+    def timeOut(self, seconds: float) -> None:
+        """See L{Transport}."""
+        self._below.timeOut(seconds)
+
+    def unsent(self) -> int:
+        """See L{Transport}."""
+        return self._below.unsent()
+
     def getPeer(self) -> IAddress:
         """See L{Transport}."""
         return self._below.getPeer()

@@ -30,8 +30,10 @@ from xmpproxy.account import Account, Accounts
 from xmpproxy.downstream import Downstream
 from xmpproxy.ids import Ids
 from xmpproxy.seat import Seat
+from xmpproxy.silence import Patience, Verdict
 from xmpproxy.stanza import Stanza
 from xmpproxy.upstream import Upstream
+from xmpproxy.xmlstream import StanzaStream
 
 log = Logger()
 
@@ -151,6 +153,7 @@ class Session(XMPPHandlerCollection):
         chain: Chain,
         accounts: Accounts,
         mirror: config.Mirror,
+        streamManagement: config.StreamManagement,
     ) -> None:
         super().__init__()
         self.jid = jid
@@ -159,6 +162,8 @@ class Session(XMPPHandlerCollection):
         self.mirrorConfig = mirror
         self.account: Account | None = None
         self.ids = accounts.ids
+        self._idleSeconds = streamManagement.idle_seconds
+        self._pinged: str | None = None  # id of what the client has to answer
         self._questions = Ids()  # of this session alone: clients see the ids of copies
         self.queueBytes = downstream.limits.queue_bytes
         self.clock = upstream.clock
@@ -215,8 +220,11 @@ class Session(XMPPHandlerCollection):
         self.seat.outbox.put(bindResult.data)
         # Each side is read as fast as the other takes it.
         self._downstream.transport.registerProducer(self, True)
-        self._upstream.transport.registerProducer(_Reading(self._downstream.transport), True)
+        self._upstream.transport.registerProducer(_Reading(self._downstream), True)
         self._downstream.transport.resumeProducing()
+        if self._idleSeconds:
+            self._downstream.transport.timeOut(self._idleSeconds)
+            self._upstream.transport.timeOut(self._idleSeconds)
         self._downstream.unwanted = self._unwantedFromClient
         self._upstream.unwanted = self._unwantedFromServer
         self.upstreamStanzas(fromServer)
@@ -230,12 +238,15 @@ class Session(XMPPHandlerCollection):
     # The fast path
 
     def _unwantedFromClient(self) -> fastpath.Unwanted:
-        return self._unwanted(self._chain.skippedFromClient)
+        unwanted = self._unwanted(self._chain.skippedFromClient)
+        if self._pinged is not None:  # the answer is for us
+            unwanted = _butIqs(unwanted)
+        return unwanted
 
     def _unwantedFromServer(self) -> fastpath.Unwanted:
         unwanted = self._unwanted(self._chain.skippedFromServer)
         if self._asked:  # the answer is for us
-            unwanted = tuple(each for each in unwanted if each[0] != "iq")
+            unwanted = _butIqs(unwanted)
         if self.seat.holding is not None:  # one of a run might have to wait
             unwanted = tuple(each for each in unwanted if each[0] == "iq")
         return unwanted
@@ -267,6 +278,9 @@ class Session(XMPPHandlerCollection):
             if isinstance(stanza, fastpath.Run):
                 self._fromClient += stanza.count - 1
                 out.append(stanza.data)
+                continue
+            if self._pinged is not None and self._answersPing(stanza):
+                self._fromClient -= 1
                 continue
             key = stanza.name if stanza.namespace == ns.CLIENT else stanza.namespace
             wanted = interests.get(key)
@@ -370,6 +384,15 @@ class Session(XMPPHandlerCollection):
         self._asked.pop(stanza.id)(stanza)
         return True
 
+    def _answersPing(self, stanza: Stanza) -> bool:
+        """Whether this is the client's answer to our ping. An error is as good as a result."""
+        if stanza.id != self._pinged or stanza.name != "iq" or stanza.fault is not None:
+            return False
+        if stanza.type not in ("result", "error"):
+            return False
+        self._pinged = None
+        return True
+
     def _gather(self, data: bytes) -> None:
         if self._outcome is None:
             if self.account is not None and (self._slow or not self._toClient):
@@ -416,7 +439,7 @@ class Session(XMPPHandlerCollection):
         """The client does not read: what is for it stays with the server."""
         self._slow = True
         self.readSince = math.inf
-        self._upstream.transport.pauseProducing()
+        self._upstream.pauseProducing()
 
     def resumeProducing(self) -> None:
         """It reads again."""
@@ -424,10 +447,52 @@ class Session(XMPPHandlerCollection):
         self.flushDownstream()
         if not self._slow:
             self.readSince = self.clock.seconds()
-            self._upstream.transport.resumeProducing()
+            self._upstream.resumeProducing()
 
     def stopProducing(self) -> None:
         """It is gone; C{downstreamLost} tells."""
+
+    # Are they still there?
+
+    def look(self, patience: Patience) -> None:
+        """
+        Look whether client and server are still there, and ask who was silent for long.
+
+        While one of them does not read, the other is not listened to, and what we would ask does
+        not reach the one. How long that may go on is the system's business.
+        """
+        downstream, upstream = self._downstream, self._upstream
+        if self._outcome is not None:
+            return  # what is closing has a time limit of its own
+        if not (downstream.reading and upstream.reading):
+            downstream.quiet = upstream.quiet = 0
+            return
+        verdict = patience.judge(downstream)
+        if verdict is Verdict.PROBE:
+            self.probeClient()
+        elif verdict is Verdict.GONE:
+            log.info("{jid}: the client gives no sign of life", jid=self.jid)
+            downstream.transport.abortConnection()
+            return
+        verdict = patience.judge(upstream)
+        if verdict is Verdict.PROBE:
+            self.probeServer()
+        elif verdict is Verdict.GONE:
+            upstream.authenticator.giveUp("it gives no sign of life")
+
+    def probeClient(self) -> None:
+        """Have the client send something, whatever it be: here the answer to a ping (XEP-0199)."""
+        id = self._pinged = Ids().make()
+        self.sendClient(
+            f"<iq type='get' id='{id}' from={quoteattr(self.domain)} to={quoteattr(self.jid)}>"
+            f"<ping xmlns='{ns.PING}'/></iq>".encode()
+        )
+        self.flush()
+
+    def probeServer(self) -> None:
+        """The same for the server."""
+        self.ask("get", f"<ping xmlns='{ns.PING}'/>", lambda _: None)
+        self.flush()
 
     # Ending
 
@@ -505,12 +570,16 @@ class Session(XMPPHandlerCollection):
 class _Reading:
     """What the client sends, as the producer for the server's stream."""
 
-    def __init__(self, transport: IPushProducer) -> None:
-        self.pauseProducing = transport.pauseProducing
-        self.resumeProducing = transport.resumeProducing
+    def __init__(self, stream: StanzaStream) -> None:
+        self.pauseProducing = stream.pauseProducing
+        self.resumeProducing = stream.resumeProducing
 
     def stopProducing(self) -> None:
         """The server is gone, and the client is still to hear of it."""
+
+
+def _butIqs(unwanted: fastpath.Unwanted) -> fastpath.Unwanted:
+    return tuple(each for each in unwanted if each[0] != "iq")
 
 
 def _concerns(stanza: Stanza, namespaces: Iterable[str]) -> bool:

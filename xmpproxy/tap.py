@@ -25,6 +25,7 @@ from xmpproxy.connect import clientEndpoint
 from xmpproxy.downstream import Downstream, DownstreamFactory
 from xmpproxy.handlers import CHAIN
 from xmpproxy.ids import copyIds
+from xmpproxy.keepalive import KeepAlive
 from xmpproxy.login import Login
 from xmpproxy.polling import LeanPolling
 from xmpproxy.service import Listener, ProxyService
@@ -83,8 +84,11 @@ def serviceOf(config: Config) -> IService:
 
     _endWithZero(reactor)
     upstreams = buildUpstreams(config, reactor)
-    listeners = buildListeners(config, reactor, upstreams)
+    accounts = Accounts(copyIds())
+    listeners = buildListeners(config, reactor, upstreams, accounts)
     service = ProxyService(config, reactor, listeners, _stderr())
+    idleSeconds = config.stream_management.idle_seconds
+    KeepAlive(idleSeconds, accounts, reactor).setServiceParent(service)
     for each in upstreams.values():
         each.setServiceParent(service)
     LeanPolling(reactor).setServiceParent(service)
@@ -106,16 +110,24 @@ def buildUpstreams(config: Config, reactor: Any) -> Mapping[str, Upstreams]:
 
 
 def buildListeners(
-    config: Config, reactor: Any, upstreams: Mapping[str, Upstreams]
+    config: Config, reactor: Any, upstreams: Mapping[str, Upstreams], accounts: Accounts
 ) -> Sequence[Listener]:
     """What serves the clients: one for each of C{config.listen}, in that order."""
-    accounts = Accounts(copyIds())
 
     def login(downstream: Downstream, domain: str) -> Login:
         return Login(downstream, upstreams[domain], bound)
 
     def bound(downstream: Downstream, upstream: Upstream, jid: str, session: bool) -> Session:
-        return Session(downstream, upstream, jid, session, CHAIN, accounts, config.mirror)
+        return Session(
+            downstream,
+            upstream,
+            jid,
+            session,
+            CHAIN,
+            accounts,
+            config.mirror,
+            config.stream_management,
+        )
 
     tls = None
     if any(listen.tls != "none" for listen in config.listen):

@@ -9,11 +9,22 @@ also what tells a producer that the peer does not read.
 
 from __future__ import annotations
 
+import math
+import socket
+from array import array
+from contextlib import suppress
+from fcntl import ioctl
+from termios import TIOCOUTQ
 from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.interfaces import IAddress, IPushProducer
 from twisted.protocols.policies import ProtocolWrapper
+
+#: The option of a socket, where there is one.
+_USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
+#: What can be set at most, in milliseconds.
+_LONGEST = 2**31 - 1
 
 
 class Transport:
@@ -66,6 +77,35 @@ class Transport:
     def resumeProducing(self) -> None:
         """Read on."""
         self._connection.resumeProducing()
+
+    def timeOut(self, seconds: float) -> None:
+        """
+        Have the system break the connection once the peer has not acknowledged anything of what
+        was sent for so long, or has not read on (TCP_USER_TIMEOUT, RFC 5482). Linux alone can do
+        that, and only TCP; else nothing happens.
+        """
+        handle = self._handle()
+        if (
+            _USER_TIMEOUT is not None
+            and handle is not None
+            and handle.family in (socket.AF_INET, socket.AF_INET6)
+        ):
+            with suppress(OSError):  # the connection is gone, which the reactor will find
+                milliseconds = min(math.ceil(seconds * 1000), _LONGEST)
+                handle.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, milliseconds)
+
+    def unsent(self) -> int:
+        """How many bytes the peer's system has not taken yet, of those that ours has."""
+        handle = self._handle()
+        count = array("i", [0])
+        if handle is not None:
+            with suppress(OSError):
+                ioctl(handle, TIOCOUTQ, count)
+        return count[0]
+
+    def _handle(self) -> socket.socket | None:
+        handle = None if self._socket is None else self._socket.getHandle()
+        return handle if isinstance(handle, socket.socket) else None
 
     def getPeer(self) -> IAddress:
         """Who is at the other end."""

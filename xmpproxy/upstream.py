@@ -207,6 +207,10 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
         else:
             self._fail("the server closed the stream")
 
+    def giveUp(self, why: str) -> None:
+        """Take the server for gone, and close. The owner is told."""
+        self._fail(why)
+
     def connectionLost(self, reason: Failure) -> None:
         self._streams.discard(self.xmlstream)
         connection = self.xmlstream.connection

@@ -36,6 +36,9 @@ class StanzaStream(xmlstream.XmlStream):
     @ivar unwanted: asked before each read which stanzas nobody wants to see: they come as
         L{fastpath.Run}s. L{None} for no such.
     @ivar closing: whether we have closed our side.
+    @ivar reading: whether what comes is read.
+    @ivar quiet: how many looks there were since anything came: a byte is enough (L{Patience}).
+    @ivar backlog: how much the peer had yet to take at the last of them, if that mattered.
     @ivar transport: what is written to.
     @ivar tls: the same, if that is through TLS.
     """
@@ -44,6 +47,9 @@ class StanzaStream(xmlstream.XmlStream):
     unwanted: Callable[[], fastpath.Unwanted] | None = None
     transport: Any  # a Transport or a SecureTransport, which Twisted's class knows nothing of
     tls: SecureTransport | None = None
+    reading = True
+    quiet = 0
+    backlog = 0
 
     def __init__(
         self, authenticator: xmlstream.Authenticator, limits: Limits, clock: IReactorTime
@@ -86,6 +92,7 @@ class StanzaStream(xmlstream.XmlStream):
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the connection."""
+        self.quiet = 0
         if self.tls is None:
             self.textReceived(data)
         else:
@@ -113,6 +120,16 @@ class StanzaStream(xmlstream.XmlStream):
                 self.authenticator.streamFault(splitter.error)
             elif splitter.ended:
                 self.authenticator.streamEnded()
+
+    def pauseProducing(self) -> None:
+        """Read no more."""
+        self.reading = False
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read on."""
+        self.reading = True
+        self.transport.resumeProducing()
 
     def write(self, data: bytes) -> None:
         """Send bytes, unless the stream is closed."""
