@@ -62,6 +62,8 @@ class Freezes(KeepAlive):
         )
         self.assertEqual(gone["from"], client.jid.full())
         self.assertIn(f"{client.jid.full()}: ended: connection lost", proxy.log)
+        relay.cut()
+        await client.expectEnd()
 
     async def test_serverFreezes(self) -> None:
         """The client learns that its server is gone."""
