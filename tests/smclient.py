@@ -87,14 +87,16 @@ class SmClient(RawClient):
         return [body for body in bodies if body is not None]
 
     def successor(self, at: Place) -> SmClient:
-        """A client that goes on where this one is, on another connection.
+        """A client that goes on where this one is, on another connection. What comes on this one
+        from now on is lost.
 
         @param at: where to connect to.
         """
         jid, password, resource = self._again
         client = SmClient(at.host, at.port, jid, password, resource, at.trust)
         client.jid = self.jid
-        client.managed = self.managed
+        client.managed, self.managed = self.managed, None
+        self._counting, self._sent = False, None
         client.everything = self.everything
         client.answering = self.answering
         return client
@@ -184,7 +186,8 @@ class SmClient(RawClient):
 
     def _manage(self, element: Element) -> None:
         managed = self.managed
-        assert managed is not None, "stream management was not asked for"
+        if managed is None:
+            return
         match element.name:
             case "r":
                 if self.answering:

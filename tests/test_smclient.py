@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from tests.rawclient import RawClient
 from tests.servers import ServerCase, onServers
 from tests.smclient import SM, SmClient
@@ -94,6 +96,32 @@ class StreamManagement(ServerCase):
         self.relay.cut()
         await self.client.sync()
         self.assertEqual(self.client.shown, ["a"])
+
+    async def test_faults(self) -> None:
+        """However often the connection breaks, everything comes once, in order, both ways."""
+        seed = random.randrange(2**32)
+        chance = random.Random(seed)
+        await self.peers("relay")
+        said: list[str] = []
+        for number in range(8):
+            bodies = [f"{number}.{each}" for each in range(chance.randrange(1, 30))]
+            said += bodies
+            for at, body in enumerate(bodies):
+                if at == len(bodies) // 2:
+                    chance.choice((self.relay.freeze, self.relay.cut, lambda: None))()
+                self.fromPeer(body)
+                self.fromClient(body)
+            if chance.random() < 0.5:
+                await self.peer.sync()
+            old, self.client = self.client, self.successor(self.client, self.relay)
+            resumed = await self.client.resume()
+            self.assertEqual(resumed.name, "resumed", f"seed {seed}: {resumed.toXml()}")
+            await old.abort()
+        if said[-1] not in self.client.shown:
+            await self.client.expectBodies(said[-1])
+        await self.peer.expectBodies(said[-1])
+        self.assertEqual(self.client.shown, said, f"seed {seed}")
+        self.assertEqual(self.peer.bodies, said, f"seed {seed}")
 
     async def test_lostAcknowledgement(self) -> None:
         """What arrived before the cut is not sent again, acknowledged or not."""
