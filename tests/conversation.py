@@ -43,6 +43,7 @@ from xmpproxy.handlers import CHAIN
 from xmpproxy.ids import copyIds
 from xmpproxy.keepalive import KeepAlive
 from xmpproxy.login import Login
+from xmpproxy.resumption import Resumables
 from xmpproxy.session import Chain, Session
 from xmpproxy.tls import ServerTLS, UpstreamTLS
 from xmpproxy.upstream import Upstreams
@@ -64,11 +65,12 @@ PING = f"<iq type='get' id='*' to='{DOMAIN}'><ping xmlns='{ns.PING}'/></iq>"
 DISCO = f"<iq type='get' id='*' to='{DOMAIN}'><query xmlns='{ns.DISCO_INFO}'/></iq>"
 DISCO_ACCOUNT = f"<iq type='get' id='*' to='*'><query xmlns='{ns.DISCO_INFO}'/></iq>"
 ENABLE = f"<iq type='set' id='*'><enable xmlns='{ns.CARBONS}'/></iq>"
+OFFERED_MANAGEMENT = "".join(f"<sm xmlns='{each}'/>" for each in ns.STREAM_MANAGEMENT)
 #: The features that a client is offered once it has authenticated with a server that has none.
 BINDING = (
     f"<stream:features><bind xmlns='{ns.BIND}'><required/></bind>"
     f"<session xmlns='{ns.SESSION}'><optional/></session>"
-    f"<csi xmlns='{ns.CSI}'/></stream:features>"
+    f"<csi xmlns='{ns.CSI}'/>{OFFERED_MANAGEMENT}</stream:features>"
 )
 
 
@@ -427,6 +429,7 @@ class Conversation(SynchronousTestCase):
         globalLogPublisher.addObserver(self._observe)
         self.addCleanup(globalLogPublisher.removeObserver, self._observe)
         self.accounts = Accounts(copyIds())
+        self.resumables = Resumables(self.streamManagement)
         self.keepAlive = KeepAlive(self.streamManagement.idle_seconds, self.accounts, self.network)
         self.keepAlive.startService()
         self.host = _Host(self.network, self._accept)
@@ -468,12 +471,13 @@ class Conversation(SynchronousTestCase):
             Session,
             chain=self.chain,
             accounts=self.accounts,
+            resumables=self.resumables,
             mirror=self.mirror,
             streamManagement=self.streamManagement,
         )
 
         def login(downstream: Downstream, domain: str) -> Login:
-            return Login(downstream, self.upstreams, session)
+            return Login(downstream, self.upstreams, session, self.resumables)
 
         return DownstreamFactory(
             listen, self.limits, {DOMAIN, OTHER_DOMAIN}, self.downstreamTLS(), login, self.network

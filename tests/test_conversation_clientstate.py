@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tests.conversation import DOMAIN, JULIET, ROMEO, Conversation, Window
+from tests.conversation import DOMAIN, JULIET, OFFERED_MANAGEMENT, ROMEO, Conversation, Window
 from tests.test_conversation_mirror import (
     ORCHARD,
     body,
@@ -61,7 +61,7 @@ class Alone(Conversation):
         client.gets(
             f"<stream:features><bind xmlns='{ns.BIND}'><required/></bind>"
             f"<session xmlns='{ns.SESSION}'><optional/></session><csi xmlns='{ns.CSI}'/>"
-            "</stream:features>"
+            f"{OFFERED_MANAGEMENT}</stream:features>"
         )
 
     def test_active(self) -> None:

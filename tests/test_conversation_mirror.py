@@ -686,16 +686,6 @@ class Discovery(Conversation):
         """What is for somebody else goes there."""
         self.asks(enable(to=ROMEO), f"<iq type='error' id='c' from='{ROMEO}'><error/></iq>")
 
-    def test_streamManagement(self) -> None:
-        """It is not spoken: it would count copies."""
-        self.balcony.client.sends("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
-        self.balcony.client.gets(
-            "<failed xmlns='urn:xmpp:sm:3'>"
-            f"<feature-not-implemented xmlns='{ns.STANZA_ERRORS}'/></failed>"
-        )
-        self.balcony.client.sends("<r xmlns='urn:xmpp:sm:3'/>")
-        self.balcony.server.getsNothing()
-
 
 class ServersCarbons(Conversation):
     """The server has carbons, which the proxy has enabled for every session."""

@@ -12,6 +12,7 @@ from tests.conversation import (
     BINDING,
     DOMAIN,
     JULIET,
+    OFFERED_MANAGEMENT,
     PASSWORD,
     PLAIN,
     SUCCESS,
@@ -185,7 +186,7 @@ class AfterAuthentication(Conversation):
                 f"<session xmlns='{ns.SESSION}'><optional/></session>",
                 "<ver xmlns='urn:xmpp:features:rosterver'/>",
                 "<sub xmlns='urn:xmpp:features:pre-approval'/>",
-                "<csi xmlns='urn:xmpp:csi:0'/>",
+                f"<csi xmlns='urn:xmpp:csi:0'/>{OFFERED_MANAGEMENT}",
             )
         )
 

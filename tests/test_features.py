@@ -61,11 +61,12 @@ HARMLESS: dict[str, tuple[str, str, list[str]]] = {
     "<ver xmlns='urn:xmpp:features:rosterver'/>": (ns.ROSTER_VERSIONING, "ver", []),
     "<sub xmlns='urn:xmpp:features:pre-approval'/>": (ns.PRE_APPROVAL, "sub", []),
 }
-#: What there is after every login (RFC 6120, section 7.4; RFC 3921, section 3; XEP-0352).
+#: What there is after every login (RFC 6120, section 7.4; RFC 3921, section 3; XEP-0352; XEP-0198).
 ALWAYS = [
     (ns.BIND, "bind", ["required"]),
     (ns.SESSION, "session", ["optional"]),
     (ns.CSI, "csi", []),
+    *((each, "sm", []) for each in ns.STREAM_MANAGEMENT),
 ]
 
 

@@ -252,13 +252,21 @@ class Limits(_Section):
 
 class StreamManagement(_Section):
     """
-    How it is known that peers are still there.
+    What becomes of clients that are gone, or may be.
 
     @ivar idle_seconds: how long a client or server may be silent before it is asked for a sign of
         life; 0: as long as it likes.
+    @ivar resume_seconds: how long a session waits for a client that has lost its stream; 0: not.
+    @ivar resume_sessions: how many sessions wait at most,
+    @ivar resume_bytes: and with how much that their clients have not acknowledged, in all.
+    @ivar upstream_unacked: how many stanzas of the server's a client may leave unacknowledged.
     """
 
     idle_seconds: SecondsOrNever = 300.0
+    resume_seconds: SecondsOrNever = 300.0
+    resume_sessions: Count = 10000
+    resume_bytes: Count = 268435456
+    upstream_unacked: Count = 2000
 
 
 class Sections(_Section):

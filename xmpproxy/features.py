@@ -9,14 +9,15 @@ tell. Left out on purpose:
 - compression, SASL2 (XEP-0388), C{jabber:iq:auth} (XEP-0078): negotiations we would have to join;
 - entity capabilities (XEP-0115, XEP-0390): hashes of answers to disco#info, which the proxy changes
   where it does the carbons; that is not known yet at this point;
-- stream management (XEP-0198): it counts stanzas, and copies would be counted too;
-- client state indication (XEP-0352): it is ours that is offered, whatever the server has;
+- stream management (XEP-0198) and client state indication (XEP-0352): it is ours that is offered,
+  whatever the server has;
 - in-band registration (XEP-0077) unless configured: a server limits it by address, which is ours.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from twisted.words.xish import domish
 
@@ -98,4 +99,29 @@ def afterLogin(features: domish.Element) -> domish.Element:
         if hasFeature(features, namespace, name):
             element.addElement((namespace, name))
     element.addElement((ns.CSI, "csi"))
+    for namespace in ns.STREAM_MANAGEMENT:
+        element.addElement((namespace, "sm"))
     return element
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """
+    What of a server's features after SASL concerns the proxy itself.
+
+    @ivar session: whether the server itself answers the session iq of RFC 3921.
+    @ivar management: the namespace of its stream management (XEP-0198), if it has that.
+    """
+
+    session: bool = False
+    management: str | None = None
+
+
+def offers(features: domish.Element) -> Offers:
+    """
+    What a server has to offer.
+
+    @param features: those after SASL.
+    """
+    spoken = (each for each in ns.STREAM_MANAGEMENT if hasFeature(features, each, "sm"))
+    return Offers(hasFeature(features, ns.SESSION, "session"), next(spoken, None))

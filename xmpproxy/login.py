@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Protocol
 
@@ -10,11 +11,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber import jid
 from twisted.words.protocols.jabber.error import StreamError
+from twisted.words.xish import domish
 
 from xmpproxy import features, ns
 from xmpproxy.authentication import Relay, Terminate
 from xmpproxy.downstream import Downstream, DownstreamOwner
+from xmpproxy.resumption import Resumable, Resumables
 from xmpproxy.stanza import Stanza
+from xmpproxy.stanza import parse as parseElement
+from xmpproxy.streammanagement import Enable, Failed, Refused, Resume, parse
 from xmpproxy.upstream import Upstream, UpstreamFailed, UpstreamOwner, Upstreams
 
 log = Logger()
@@ -30,14 +35,16 @@ class Starting(DownstreamOwner, UpstreamOwner, Protocol):
 
 
 #: Makes what goes on with the two streams once the server has bound a resource; gets its full JID,
-#: as the server wrote it, and whether the server itself answers the session iq of RFC 3921.
-Bound = Callable[[Downstream, Upstream, str, bool], Starting]
+#: as the server wrote it, and what the server has to offer.
+Bound = Callable[[Downstream, Upstream, str, features.Offers], Starting]
 
 
 class Login:
     """Owns both streams until a resource is bound."""
 
-    def __init__(self, downstream: Downstream, upstreams: Upstreams, bound: Bound) -> None:
+    def __init__(
+        self, downstream: Downstream, upstreams: Upstreams, bound: Bound, resumables: Resumables
+    ) -> None:
         self._downstream = downstream
         self._upstreams = upstreams
         self._domain = upstreams.domain
@@ -47,7 +54,11 @@ class Login:
         self._features: Stanza | None = None  # of the server, after SASL
         self._started = False  # the client's stream after SASL
         self._binding: str | None = None  # id of the request that the server has to answer
-        self._session = False
+        self._offers = features.Offers()
+        self._resumables = resumables
+        self._resume: tuple[Resume, str] | None = None  # what the client wants, in which version
+        self._unasked: Stanza | None = None  # a bind result that the client has not asked for
+        self._over = False  # somebody else has the client
         self._pipelined: list[Stanza] = []
         self._opening: Deferred[None] | None = None
 
@@ -101,7 +112,7 @@ class Login:
     def _offerBinding(self) -> None:
         if self._started and self._features is not None:
             offered = self._features.element
-            self._session = features.hasFeature(offered, ns.SESSION, "session")
+            self._offers = features.offers(offered)
             self._downstream.send(features.afterLogin(offered))
 
     # DownstreamOwner
@@ -137,12 +148,70 @@ class Login:
         elif self._sasl is not None and self._registers(stanza):
             self._upstream.send(stanza)
         elif self._sasl is None and self._started and self._binds(stanza):
-            self._binding = stanza.id
-            self._pipelined = []
-            self._downstream.transport.pauseProducing()
-            self._upstream.send(stanza)
+            if self._unasked is not None:
+                self._start(_answering(stanza, self._unasked), [], [])
+            else:
+                self._bind(stanza)
+        elif self._sasl is None and self._started and stanza.namespace in ns.STREAM_MANAGEMENT:
+            self._manages(stanza)
         else:
             self._downstream.authenticator.refuseStanza(stanza)
+
+    def _bind(self, request: Stanza) -> None:
+        assert self._upstream is not None
+        self._binding = request.id
+        self._pipelined = []
+        self._downstream.transport.pauseProducing()
+        self._upstream.send(request)
+
+    # Resumption (XEP-0198, section 5)
+
+    def _manages(self, stanza: Stanza) -> None:
+        """An element of stream management. Requests and answers mean nothing yet."""
+        try:
+            element = parse(stanza)
+            if isinstance(element, Enable):
+                raise Refused("unexpected-request")
+            if isinstance(element, Resume):
+                if self._unasked is not None or self._resumables.find(element.previd) is None:
+                    raise Refused("item-not-found")
+                # Whose the client is, the server alone can say.
+                self._resume = (element, stanza.namespace)
+                self._bind(_bindRequest())
+        except Refused as refused:
+            self._downstream.write(refused.failed.written(stanza.namespace))
+        except StreamError as error:
+            self._downstream.authenticator.refuse(error)
+
+    def _takesOver(self, resume: Resume, bareJid: str) -> bool:
+        """Have the client's earlier session part with its stream, if it is the client's."""
+        session = self._resumables.find(resume.previd)
+        if session is None or session.bareJid != bareJid:
+            return False
+        session.whenAway().addCallback(lambda _: self._goOn(session))
+        return True
+
+    def _goOn(self, session: Resumable) -> None:
+        """The earlier session has handled all of its earlier stream."""
+        assert self._resume is not None and self._upstream is not None
+        (resume, namespace), self._resume = self._resume, None
+        pipelined, self._pipelined = self._pipelined, []
+        self._binding = None
+        if self._downstream.closing:
+            return
+        try:
+            if self._resumables.find(resume.previd) is not session:
+                raise Refused("item-not-found")
+            session.resume(self._downstream, resume, namespace)
+        except Refused as refused:
+            self._downstream.write(refused.failed.written(namespace))
+            self._downstream.transport.resumeProducing()
+            self.downstreamStanzas(pipelined)
+            return
+        self._over = True
+        self._upstream.closeStream()
+        if pipelined:
+            self._downstream.authenticator.stanzasReceived(pipelined)
 
     def _registers(self, stanza: Stanza) -> bool:
         return (
@@ -193,22 +262,37 @@ class Login:
 
     def _answered(self, answer: Stanza, rest: list[Stanza]) -> None:
         """The server answered a request to bind a resource."""
-        pipelined = self._pipelined
+        if answer.type == "result":
+            try:
+                bound = _boundJid(answer, self._domain.name)
+            except ValueError as e:
+                assert self._upstream is not None
+                self.upstreamLost(str(e), None)
+                self._upstream.closeStream()
+                return
+            if self._resume is None:
+                pipelined, self._pipelined = self._pipelined, []
+                self._start(answer, rest, pipelined)
+                return
+            self._unasked = answer
+            if self._takesOver(self._resume[0], bound.partition("/")[0]):
+                return  # nothing is read of the client before that is settled
+        pipelined, self._pipelined = self._pipelined, []
         self._binding = None
-        if answer.type != "result":
+        if self._resume is not None:
+            (_, namespace), self._resume = self._resume, None
+            self._downstream.write(Failed("item-not-found").written(namespace))
+        else:
             self._downstream.send(answer)
-            self._downstream.transport.resumeProducing()
-            self.downstreamStanzas(pipelined)
-            return
-        try:
-            bound = _boundJid(answer, self._domain.name)
-        except ValueError as e:
-            assert self._upstream is not None
-            self.upstreamLost(str(e), None)
-            self._upstream.closeStream()
-            return
+        self._downstream.transport.resumeProducing()
+        self.downstreamStanzas(pipelined)
+
+    def _start(self, answer: Stanza, rest: list[Stanza], pipelined: list[Stanza]) -> None:
+        """The client has a resource."""
         assert self._upstream is not None
-        session = self._bound(self._downstream, self._upstream, bound, self._session)
+        bound = _boundJid(answer, self._domain.name)
+        self._binding = None
+        session = self._bound(self._downstream, self._upstream, bound, self._offers)
         session.start(answer)
         if rest:
             session.upstreamStanzas(rest)
@@ -217,7 +301,24 @@ class Login:
 
     def upstreamLost(self, why: str, error: Stanza | None) -> None:
         """The server is gone."""
-        self._lose(why, error)
+        if not self._over:
+            self._lose(why, error)
+
+
+def _bindRequest() -> Stanza:
+    """A request of ours for a resource, whatever it be called."""
+    iq = domish.Element((ns.CLIENT, "iq"))
+    iq["type"] = "set"
+    iq["id"] = secrets.token_hex(8)
+    iq.addElement((ns.BIND, "bind"))
+    return Stanza.fromElement(iq)
+
+
+def _answering(request: Stanza, answer: Stanza) -> Stanza:
+    """The same answer, to another request."""
+    element = parseElement(answer.data)
+    element["id"] = request.id or ""
+    return Stanza.fromElement(element)
 
 
 def _boundJid(answer: Stanza, domain: str) -> str:

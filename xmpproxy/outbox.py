@@ -34,6 +34,11 @@ class Outbox:
         self._slots: list[Slot] = []  # an empty deque takes ten times as much
         self.waiting = 0
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits, not even for what may still come."""
+        return not self._slots
+
     def append(self, data: bytes) -> None:
         """Send a line, behind all others."""
         if self._slots:

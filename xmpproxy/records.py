@@ -230,6 +230,11 @@ class SecureTransport:
         """See L{Transport}."""
         self._below.timeOut(seconds)
 
+    @property
+    def idle(self) -> bool:
+        """See L{Transport}."""
+        return self._below.idle
+
     def unsent(self) -> int:
         """See L{Transport}."""
         return self._below.unsent()

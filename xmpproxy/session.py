@@ -28,10 +28,14 @@ from zope.interface import implementer
 from xmpproxy import config, fastpath, ns
 from xmpproxy.account import Account, Accounts
 from xmpproxy.downstream import Downstream
+from xmpproxy.features import Offers
 from xmpproxy.ids import Ids
+from xmpproxy.management import Management
+from xmpproxy.resumption import Resumables
 from xmpproxy.seat import Seat
 from xmpproxy.silence import Patience, Verdict
 from xmpproxy.stanza import Stanza
+from xmpproxy.streammanagement import Resume
 from xmpproxy.upstream import Upstream
 from xmpproxy.xmlstream import StanzaStream
 
@@ -43,6 +47,13 @@ PREPARE_SECONDS = 3.0
 #: What a link wants to see: names of stanzas, or namespaces of other first-level elements; each
 #: with the namespaces of which one must be among the children, or L{None} for all.
 Wants = Mapping[str, frozenset[str] | None]
+
+
+#: Seconds that a client gets to acknowledge something while nothing more is read for it.
+ACKNOWLEDGE_SECONDS = 60.0
+
+#: The outcome of a stream that was not closed.
+VANISHED = "connection lost"
 
 
 class Link(XMPPHandler):  # type: ignore[misc]  # wokkel has no annotations
@@ -141,7 +152,14 @@ class Session(XMPPHandlerCollection):
     @ivar ids: makes the ids of copies.
     @ivar queueBytes: how much may wait for the client.
     @ivar readSince: since when the server's stream is read, in seconds; infinity while it is not.
-    @ivar serverSession: whether the server itself answers the session iq of RFC 3921.
+    @ivar offers: what the server has to offer.
+    @ivar resumables: the sessions that clients may come back to.
+    @ivar management: what knows which stanzas are handled.
+    @ivar fromClient: how many stanzas of the client's have been seen to.
+    @ivar fromServer: how many of the server's.
+    @ivar toClient: how many stanzas were sent to the client, or are gathered to be.
+    @ivar toServer: how many to the server.
+    @ivar away: whether the client's stream was lost, and the client may come back.
     """
 
     def __init__(
@@ -149,20 +167,26 @@ class Session(XMPPHandlerCollection):
         downstream: Downstream,
         upstream: Upstream,
         jid: str,
-        serverSession: bool,
+        offers: Offers,
         chain: Chain,
         accounts: Accounts,
+        resumables: Resumables,
         mirror: config.Mirror,
         streamManagement: config.StreamManagement,
     ) -> None:
         super().__init__()
         self.jid = jid
         self.domain = upstream.authenticator.domain.name
-        self.serverSession = serverSession
+        self.offers = offers
+        self.resumables = resumables
+        self.management = Management()
+        self.away = False
+        self.resumeSeconds = 0.0
         self.mirrorConfig = mirror
         self.account: Account | None = None
         self.ids = accounts.ids
         self._idleSeconds = streamManagement.idle_seconds
+        self._mostUnhandled = streamManagement.upstream_unacked
         self._pinged: str | None = None  # id of what the client has to answer
         self._questions = Ids()  # of this session alone: clients see the ids of copies
         self.queueBytes = downstream.limits.queue_bytes
@@ -172,16 +196,21 @@ class Session(XMPPHandlerCollection):
         self._chain = chain
         self._accounts = accounts
         self._asked: dict[str, Callable[[Stanza], None]] = {}
-        self._toClient: list[bytes] = []
-        self._toServer: list[bytes] = []
+        self._clientOutput: list[bytes] = []
+        self._serverOutput: list[bytes] = []
         self._queued = 0  # bytes in _toClient
+        self._pushed = 0  # of toClient
         self._slow = False  # the client does not read as fast as it is written to
+        self._full = False  # it does not acknowledge as much as it gets
+        self._asking: IDelayedCall | None = None  # the client, what it has handled
+        self._waiting: IDelayedCall | None = None  # for the client to come back, or to acknowledge
         self._held: tuple[list[Stanza], list[Stanza]] | None = ([], [])  # until ready
         self._patience: IDelayedCall | None = None
         self._streams = 2  # that are not lost
         self._outcome: str | None = None
         self._began = self.readSince = self.clock.seconds()
-        self._fromClient = self._fromServer = 0
+        self.fromClient = self.fromServer = self.toClient = self.toServer = 0
+        self._private = [0, 0]  # answers to questions of ours, from the client and from the server
         listen = downstream.authenticator.factory.listen
         mode = mirror.modeOf(jid.partition("/")[2], listen)
         self.seat = Seat(jid, self._gather, mode, mirror.prefix, mirror.nameOf)
@@ -218,21 +247,25 @@ class Session(XMPPHandlerCollection):
         log.info("{jid}: bound, from {client}", jid=self.jid, client=self._downstream.address)
         self._downstream.authenticator.loggedIn()
         self.seat.outbox.put(bindResult.data)
-        # Each side is read as fast as the other takes it.
-        self._downstream.transport.registerProducer(self, True)
-        self._upstream.transport.registerProducer(_Reading(self._downstream), True)
-        self._downstream.transport.resumeProducing()
+        self._couple()
         if self._idleSeconds:
-            self._downstream.transport.timeOut(self._idleSeconds)
             self._upstream.transport.timeOut(self._idleSeconds)
-        self._downstream.unwanted = self._unwantedFromClient
         self._upstream.unwanted = self._unwantedFromServer
         self.upstreamStanzas(fromServer)
         self.downstreamStanzas(fromClient)
 
+    def _couple(self) -> None:
+        """Each side is read as fast as the other takes it."""
+        downstream = self._downstream
+        downstream.transport.registerProducer(self, True)
+        self._upstream.transport.registerProducer(_Reading(downstream), True)
+        downstream.transport.resumeProducing()
+        if self._idleSeconds:
+            downstream.transport.timeOut(self._idleSeconds)
+        downstream.unwanted = self._unwantedFromClient
+
     def _stopWaiting(self) -> None:
-        if self._patience is not None and self._patience.active():
-            self._patience.cancel()
+        self._stop(self._patience)
         self._patience = None
 
     # The fast path
@@ -247,6 +280,8 @@ class Session(XMPPHandlerCollection):
         unwanted = self._unwanted(self._chain.skippedFromServer)
         if self._asked:  # the answer is for us
             unwanted = _butIqs(unwanted)
+        if self.management.keeps is not None and not self.seat.outbox.empty:
+            return ()  # it is counted when it is sent, one by one
         if self.seat.holding is not None:  # one of a run might have to wait
             unwanted = tuple(each for each in unwanted if each[0] == "iq")
         return unwanted
@@ -271,18 +306,23 @@ class Session(XMPPHandlerCollection):
         if self._held is not None:
             self._held[0].extend(stanzas)
             return
-        self._fromClient += len(stanzas)
+        came = 0
         interests = self._chain.fromClient
-        out = self._toServer
+        out = self._serverOutput
         for stanza in stanzas:
             if isinstance(stanza, fastpath.Run):
-                self._fromClient += stanza.count - 1
+                came += stanza.count
+                self.toServer += stanza.count
                 out.append(stanza.data)
                 continue
+            came += 1
             if self._pinged is not None and self._answersPing(stanza):
-                self._fromClient -= 1
                 continue
-            key = stanza.name if stanza.namespace == ns.CLIENT else stanza.namespace
+            key = stanza.name
+            if stanza.namespace != ns.CLIENT:
+                key = stanza.namespace
+                self.fromClient += came - 1
+                came = 0
             wanted = interests.get(key)
             if wanted is None or stanza.fault is not None:
                 self.flush()
@@ -295,29 +335,37 @@ class Session(XMPPHandlerCollection):
                         break
                     stanza = passed
             else:
+                self.toServer += 1
                 out.append(stanza.data)
             if self._outcome is not None:
                 return
+        self.fromClient += came
         self.flush()
+        self.management.clientTurn()
 
     def upstreamStanzas(self, stanzas: list[Stanza]) -> None:
         """From the server, through the chain, to the client."""
-        self._fromServer += len(stanzas)
+        came = 0
         interests = self._chain.fromServer
         put = self.seat.outbox.put
         for stanza in stanzas:
             if isinstance(stanza, fastpath.Run):
-                self._fromServer += stanza.count - 1
+                came += stanza.count
+                self.toClient += stanza.count - 1
                 put(stanza.data)
                 continue
+            came += 1
             if self._asked and stanza.name == "iq" and self._answers(stanza):
-                self._fromServer -= 1
                 continue
-            if self._held is not None:
-                self._fromServer -= 1
+            key = stanza.name
+            if stanza.namespace != ns.CLIENT:
+                key = stanza.namespace
+                self.fromServer += came - 1
+                came = 0
+            elif self._held is not None:
+                came -= 1
                 self._held[1].append(stanza)
                 continue
-            key = stanza.name if stanza.namespace == ns.CLIENT else stanza.namespace
             wanted = interests.get(key)
             if wanted is None or stanza.fault is not None:
                 self._drop(stanza, stanza.fault or "no stanza")
@@ -330,7 +378,10 @@ class Session(XMPPHandlerCollection):
                     stanza = passed
             else:
                 put(stanza.data)
+        self.fromServer += came
         self.flush()
+        self.management.serverTurn()
+        self._hold()
 
     def downstreamStarted(self) -> None:
         """A client begins no other stream on this one once its resource is bound."""
@@ -345,9 +396,10 @@ class Session(XMPPHandlerCollection):
 
     def send(self, obj: Stanza | bytes) -> None:
         """Send to the server."""
-        if not self._toServer and self.account is not None:
+        if not self._serverOutput and self.account is not None:
             self.account.mark(self)
-        self._toServer.append(obj.data if isinstance(obj, Stanza) else obj)
+        self.toServer += 1
+        self._serverOutput.append(obj.data if isinstance(obj, Stanza) else obj)
 
     def sendClient(self, data: bytes) -> None:
         """Send to the client, behind everything that it is owed."""
@@ -381,6 +433,7 @@ class Session(XMPPHandlerCollection):
         sender = stanza.attributes.get("from")
         if sender not in (None, self.domain, self.seat.account, self.jid):
             return False
+        self._private[1] += 1
         self._asked.pop(stanza.id)(stanza)
         return True
 
@@ -390,14 +443,16 @@ class Session(XMPPHandlerCollection):
             return False
         if stanza.type not in ("result", "error"):
             return False
+        self._private[0] += 1
         self._pinged = None
         return True
 
     def _gather(self, data: bytes) -> None:
         if self._outcome is None:
-            if self.account is not None and (self._slow or not self._toClient):
+            if self.account is not None and (self._slow or not self._clientOutput):
                 self.account.mark(self)
-            self._toClient.append(data)
+            self.toClient += 1
+            self._clientOutput.append(data)
             self._queued += len(data)
 
     def flush(self) -> None:
@@ -409,43 +464,100 @@ class Session(XMPPHandlerCollection):
 
     def flushUpstream(self) -> None:
         """Write to the server what was gathered for it."""
-        if self._toServer:
-            data = b"".join(self._toServer)
-            self._toServer.clear()
+        if self._serverOutput:
+            data = b"".join(self._serverOutput)
+            self._serverOutput.clear()
             self._upstream.write(data)
 
     def flushDownstream(self) -> None:
         """Write to the client what was gathered for it, unless it is too slow."""
         if self._slow:
             if self._queued > self.queueBytes:
-                self._tooSlow()
-        elif self._toClient:
-            data = b"".join(self._toClient)
-            self._toClient.clear()
-            self._queued = 0
-            self._downstream.write(data)
+                self._tooMuch(f"more than {self.queueBytes} bytes were not read")
+        elif self._clientOutput:
+            self._push()
 
-    def _tooSlow(self) -> None:
-        self._toClient.clear()
+    def _push(self) -> None:
+        data = b"".join(self._clientOutput)
+        count = self.toClient - self._pushed
+        self._clientOutput.clear()
+        self._queued = 0
+        self._pushed = self.toClient
+        keeps = self.management.keeps
+        if keeps is None:
+            self._downstream.write(data)
+            return
+        data += self.management.sending(data, count)
+        if not self.away:
+            self._downstream.write(data)
+            if keeps.size > self.queueBytes:
+                self._tooMuch(f"more than {self.queueBytes} bytes were not acknowledged")
+        elif keeps.size > self.queueBytes:
+            self.expire("too much to keep")
+        else:
+            self.resumables.keep(self, keeps.size)
+
+    def _tooMuch(self, text: str) -> None:
+        self._clientOutput.clear()
         self._queued = 0
         self._end("too slow")
-        text = f"more than {self.queueBytes} bytes were not read"
         self._downstream.closeStream(StreamError("resource-constraint", text=text))
+        self.management.farewell()
         self._upstream.closeStream()
+
+    def sayServer(self, data: bytes) -> None:
+        """Send what is no stanza to the server."""
+        if not self._serverOutput and self.account is not None:
+            self.account.mark(self)
+        self._serverOutput.append(data)
+
+    def sayClient(self, data: bytes) -> None:
+        """Write what is no stanza to the client, behind all that is gathered."""
+        if self._outcome is None and not self.away:
+            if self._clientOutput:
+                self._push()
+            self._downstream.write(data)
+
+    @property
+    def nothingWaits(self) -> bool:
+        """Whether all that came for the client is written to it, or gathered."""
+        return self._held is None and self.seat.holding is None and self.seat.outbox.empty
+
+    @property
+    def clientTakes(self) -> bool:
+        """Whether the system has taken all that is for the client."""
+        return self.nothingWaits and not self._clientOutput and self._downstream.transport.idle
+
+    @property
+    def cameFromServer(self) -> int:
+        """How many stanzas the server has sent, those included that wait until all is ready."""
+        return self.fromServer + (0 if self._held is None else len(self._held[1]))
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, though the server may not have heard of that."""
+        return self._outcome is not None
 
     # IPushProducer, for the client's transport: it is slow, or not any more
 
     def pauseProducing(self) -> None:
         """The client does not read: what is for it stays with the server."""
         self._slow = True
-        self.readSince = math.inf
-        self._upstream.pauseProducing()
+        self._readOrNot()
 
     def resumeProducing(self) -> None:
         """It reads again."""
         self._slow = False
         self.flushDownstream()
-        if not self._slow:
+        self._readOrNot()
+
+    def _readOrNot(self) -> None:
+        """Read from the server as long as the client takes what comes."""
+        if self._slow or self._full:
+            if self.readSince != math.inf:
+                self.readSince = math.inf
+                self._upstream.pauseProducing()
+        elif self.readSince == math.inf:
             self.readSince = self.clock.seconds()
             self._upstream.resumeProducing()
 
@@ -464,16 +576,17 @@ class Session(XMPPHandlerCollection):
         downstream, upstream = self._downstream, self._upstream
         if self._outcome is not None:
             return  # what is closing has a time limit of its own
-        if not (downstream.reading and upstream.reading):
-            downstream.quiet = upstream.quiet = 0
-            return
-        verdict = patience.judge(downstream)
-        if verdict is Verdict.PROBE:
-            self.probeClient()
-        elif verdict is Verdict.GONE:
-            log.info("{jid}: the client gives no sign of life", jid=self.jid)
-            downstream.transport.abortConnection()
-            return
+        if not self.away:
+            if not (downstream.reading and upstream.reading):
+                downstream.quiet = upstream.quiet = 0
+                return
+            verdict = patience.judge(downstream)
+            if verdict is Verdict.PROBE:
+                self.probeClient()
+            elif verdict is Verdict.GONE:
+                log.info("{jid}: the client gives no sign of life", jid=self.jid)
+                downstream.transport.abortConnection()
+                return
         verdict = patience.judge(upstream)
         if verdict is Verdict.PROBE:
             self.probeServer()
@@ -481,7 +594,9 @@ class Session(XMPPHandlerCollection):
             upstream.authenticator.giveUp("it gives no sign of life")
 
     def probeClient(self) -> None:
-        """Have the client send something, whatever it be: here the answer to a ping (XEP-0199)."""
+        """Have the client send something, whatever it be: the answer to a ping if need be."""
+        if self.management.probeClient():
+            return
         id = self._pinged = Ids().make()
         self.sendClient(
             f"<iq type='get' id='{id}' from={quoteattr(self.domain)} to={quoteattr(self.jid)}>"
@@ -491,8 +606,116 @@ class Session(XMPPHandlerCollection):
 
     def probeServer(self) -> None:
         """The same for the server."""
+        if self.management.probeServer():
+            return
         self.ask("get", f"<ping xmlns='{ns.PING}'/>", lambda _: None)
         self.flush()
+
+    # Resumption (XEP-0198, section 5)
+
+    @property
+    def bareJid(self) -> str:
+        """Whose it is."""
+        return self.seat.account
+
+    def _leave(self) -> None:
+        """The client's stream is lost. The server does not notice, and the siblings neither."""
+        log.info(
+            "{jid}: lost its client, {client}; it may come back within {seconds:.0f} s",
+            jid=self.jid,
+            client=self._downstream.address,
+            seconds=self.resumeSeconds,
+        )
+        self.away = True
+        self._slow = False
+        self._wait(self.resumeSeconds, self.expire, "not resumed")
+        self.flush()
+        if self.away and self.management.keeps is not None:
+            self.resumables.keep(self, self.management.keeps.size)
+            self._hold()
+
+    def whenAway(self) -> Deferred[None]:
+        """See L{Resumable}."""
+        if not self.away and self._outcome is None:
+            old = self._downstream
+            old.authenticator.owner = None
+            old.unregisterProducer()
+            old.closeStream(StreamError("conflict", text="resumed on another stream"))
+            self._leave()
+        return self.management.whenHandled()
+
+    def resume(self, downstream: Downstream, resume: Resume, namespace: str) -> None:
+        """See L{Resumable}."""
+        told = self.management.resumed(resume, namespace)
+        self.away = False
+        self._stop(self._waiting)
+        self._waiting = None
+        self.resumables.back(self)
+        self._downstream = downstream
+        downstream.authenticator.owner = self
+        downstream.authenticator.loggedIn()
+        log.info("{jid}: resumed, from {client}", jid=self.jid, client=downstream.address)
+        downstream.write(b"".join(told))
+        self._upstream.unregisterProducer()
+        self._couple()
+        self.seat.release()
+        self.flush()
+        self.unhold()
+
+    def expire(self, why: str) -> None:
+        """See L{Resumable}."""
+        if self.away:
+            self.away = False
+            self._lose(why)
+
+    # What the client does not acknowledge
+
+    def _hold(self) -> None:
+        """Read no more from the server while too much is not acknowledged by the client."""
+        keeps = self.management.keeps
+        if keeps is None or self._full or self._outcome is not None:
+            return
+        if self.management.unhandled < self._mostUnhandled and keeps.size <= self.queueBytes // 2:
+            return
+        if self.away:
+            self.expire("too much to keep")
+            return
+        self._full = True
+        self._readOrNot()
+        self._wait(ACKNOWLEDGE_SECONDS, self._tooMuch, "acknowledge what you are sent")
+
+    def unhold(self) -> None:
+        """The client has acknowledged something."""
+        keeps = self.management.keeps
+        if not self._full or keeps is None or self.away:
+            return
+        if self.management.unhandled < self._mostUnhandled and keeps.size <= self.queueBytes // 2:
+            self._full = False
+            self._stop(self._waiting)
+            self._waiting = None
+            self._readOrNot()
+
+    def askLater(self, seconds: float) -> None:
+        """Have the client asked what it has handled."""
+        if self._asking is None and not self.away and self._outcome is None:
+            self._asking = self.clock.callLater(seconds, self._ask)
+
+    def _ask(self) -> None:
+        self._asking = None
+        self.management.askClient()
+
+    def _wait(self, seconds: float, what: Callable[[str], None], why: str) -> None:
+        self._stop(self._waiting)
+        self._waiting = self.clock.callLater(seconds, what, why)
+
+    @staticmethod
+    def _stop(call: IDelayedCall | None) -> None:
+        if call is not None and call.active():
+            call.cancel()
+
+    def giveUpServer(self, why: str) -> None:
+        """The server says what cannot be."""
+        self._upstream.authenticator.giveUp(why)
 
     # Ending
 
@@ -505,9 +728,17 @@ class Session(XMPPHandlerCollection):
     def downstreamLost(self, outcome: str) -> None:
         """
         The client is gone. The session stays until the server has closed its stream as well: what
-        the server routes to it before that must be known to the siblings.
+        the server routes to it before that must be known to the siblings. If the client may come
+        back, the session goes on without it.
         """
+        if outcome == VANISHED and self._outcome is None and self.management.resumption:
+            self._leave()
+        else:
+            self._lose(outcome)
+
+    def _lose(self, outcome: str) -> None:
         self._end(outcome)
+        self.management.farewell()
         self._upstream.closeStream()
         self._streamLost()
 
@@ -520,6 +751,9 @@ class Session(XMPPHandlerCollection):
             log.warn("{jid}: the server is gone: {why}", jid=self.jid, why=why)
             self._end("server gone")
             self._downstream.closeStream(error or StreamError("reset", text=why))
+        if self.away:
+            self.away = False
+            self._streamLost()
         if self.account is not None:
             self.account.mirror.leave(self.seat)
             self._accounts.leave(self.account, self)
@@ -544,14 +778,19 @@ class Session(XMPPHandlerCollection):
         if self._outcome is not None:
             return
         self.flush()
+        if self._outcome is not None:
+            return  # it ended with that
         self._outcome = outcome
         self._downstream.unwanted = self._upstream.unwanted = None
         self._stopWaiting()
+        self._stop(self._asking)
+        self._stop(self._waiting)
+        self.management.ended()
         if self._held is None:
             self._downstream.unregisterProducer()
             self._upstream.unregisterProducer()
             self._upstream.transport.resumeProducing()
-        self._toClient.clear()
+        self._clientOutput.clear()
         log.info(
             "{jid}: ended: {outcome}, from {client}, {seconds:.0f} s, {fromClient} stanzas from "
             "the client, {fromServer} from the server, {copies} copies to it, {shared} of its own",
@@ -559,8 +798,8 @@ class Session(XMPPHandlerCollection):
             outcome=outcome,
             client=self._downstream.address,
             seconds=self.clock.seconds() - self._began,
-            fromClient=self._fromClient,
-            fromServer=self._fromServer,
+            fromClient=self.fromClient - self._private[0],
+            fromServer=self.fromServer - self._private[1],
             copies=self.seat.copied,
             shared=self.seat.shared,
         )

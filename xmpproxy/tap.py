@@ -23,11 +23,13 @@ from xmpproxy.account import Accounts
 from xmpproxy.config import FLAGS, Config, ConfigError, fromFlags, load
 from xmpproxy.connect import clientEndpoint
 from xmpproxy.downstream import Downstream, DownstreamFactory
+from xmpproxy.features import Offers
 from xmpproxy.handlers import CHAIN
 from xmpproxy.ids import copyIds
 from xmpproxy.keepalive import KeepAlive
 from xmpproxy.login import Login
 from xmpproxy.polling import LeanPolling
+from xmpproxy.resumption import Resumables
 from xmpproxy.service import Listener, ProxyService
 from xmpproxy.session import Session
 from xmpproxy.tls import UpstreamTLS, serverContextFactory
@@ -114,17 +116,20 @@ def buildListeners(
 ) -> Sequence[Listener]:
     """What serves the clients: one for each of C{config.listen}, in that order."""
 
-    def login(downstream: Downstream, domain: str) -> Login:
-        return Login(downstream, upstreams[domain], bound)
+    resumables = Resumables(config.stream_management)
 
-    def bound(downstream: Downstream, upstream: Upstream, jid: str, session: bool) -> Session:
+    def login(downstream: Downstream, domain: str) -> Login:
+        return Login(downstream, upstreams[domain], bound, resumables)
+
+    def bound(downstream: Downstream, upstream: Upstream, jid: str, offers: Offers) -> Session:
         return Session(
             downstream,
             upstream,
             jid,
-            session,
+            offers,
             CHAIN,
             accounts,
+            resumables,
             config.mirror,
             config.stream_management,
         )

@@ -94,6 +94,11 @@ class Transport:
                 milliseconds = min(math.ceil(seconds * 1000), _LONGEST)
                 handle.setsockopt(socket.IPPROTO_TCP, _USER_TIMEOUT, milliseconds)
 
+    @property
+    def idle(self) -> bool:
+        """Whether our system has taken all that was written, as far as that can be known."""
+        return self._socket is None or not self._socket.connected or _isIdle(self._socket)
+
     def unsent(self) -> int:
         """How many bytes the peer's system has not taken yet, of those that ours has."""
         handle = self._handle()

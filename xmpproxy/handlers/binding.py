@@ -26,7 +26,7 @@ class Binding(Link):
             self.parent.sendClient(refusal(stanza, error))
             self.parent.refuse(StreamError("policy-violation", text="this stream has a resource"))
             return None
-        if self.parent.serverSession:
+        if self.parent.offers.session:
             return stanza
         self.parent.sendClient(answer(stanza))
         return None

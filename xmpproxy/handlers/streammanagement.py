@@ -1,24 +1,328 @@
-"""Stream management (XEP-0198), which the proxy does not speak yet."""
+"""
+Stream management (XEP-0198) on both of a session's streams, each by itself.
+
+What a peer is told to be handled is what the other peer has said to be handled: so the proxy never
+is the only one to have a stanza. docs/reliability.rst has the promise.
+"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.words.protocols.jabber.error import StreamError
+
 from xmpproxy import ns
+from xmpproxy.ledger import Ledger
+from xmpproxy.leg import Leg
+from xmpproxy.management import Management
 from xmpproxy.session import Link, Wants
 from xmpproxy.stanza import Stanza
+from xmpproxy.streammanagement import (
+    Answer,
+    AskPolicy,
+    Element,
+    Enable,
+    Enabled,
+    Failed,
+    Refused,
+    Request,
+    Resume,
+    Resumed,
+    parse,
+)
+from xmpproxy.unacknowledged import Unacknowledged
+
+#: A client is asked after so many stanzas or bytes, or when this many seconds have passed.
+ASK_STANZAS = 10
+ASK_BYTES = 16384
+ASK_SECONDS = 2.0
 
 
-class StreamManagement(Link):
-    """Refuses it: a server would count the stanzas that we add and ends such a session."""
+class StreamManagement(Link, Management):
+    """Counts on both streams, and tells each peer what it may forget."""
 
     fromClient: ClassVar[Wants] = dict.fromkeys(ns.STREAM_MANAGEMENT)
+    fromServer: ClassVar[Wants] = dict.fromkeys(ns.STREAM_MANAGEMENT)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._client: Leg | None = None
+        self._server: Leg | None = None
+        self._up = Ledger()  # the client's stanzas
+        self._down = Ledger()  # the server's
+        self._clientAsks = self._serverAsks = False
+        self._pinging = False
+        self._askAgain = False
+        self._enabling: Deferred[None] | None = None
+        self._sentBefore = 0  # the server counts what we send after <enable/>
+        self._waiting: Deferred[None] | None = None
+
+    # With the server
+
+    def connectionInitialized(self) -> None:
+        """The session begins."""
+        self.parent.management = self
+
+    def prepare(self) -> Deferred[None] | None:
+        """Enable it with the server, where that has it."""
+        namespace = self.parent.offers.management
+        if namespace is None:
+            return None
+        self._enabling = Deferred()
+        self._sentBefore = self.parent.toServer
+        self.parent.sayServer(Enable().written(namespace))
+        return self._enabling
+
+    def serverStanza(self, stanza: Stanza) -> Stanza | None:
+        """One of the server's elements. What it says wrong concerns nobody but ourselves."""
+        try:
+            element = parse(stanza)
+            if isinstance(element, Answer) and self._server is not None:
+                self._server.asking = False
+                self._handled(self._server.acknowledged(element.h, self.parent.toServer))
+        except (Refused, StreamError) as error:
+            self.parent.giveUpServer(f"stream management: {error}")
+            return None
+        match element:
+            case Request():
+                self._serverAsks = True
+            case Enabled() | Failed() if self._enabling is not None:
+                if isinstance(element, Enabled):
+                    came = self.parent.cameFromServer
+                    self._server = Leg(stanza.namespace, came, self._sentBefore)
+                    self._down.handled = came
+                enabling, self._enabling = self._enabling, None
+                enabling.callback(None)
+        return None
+
+    def serverTurn(self) -> None:
+        """All that a read from the server has brought is on its way."""
+        session = self.parent
+        if self._client is not None:
+            if session.nothingWaits:
+                self._down.mark(session.toClient, session.fromServer)
+        elif session.clientTakes:
+            # A client without stream management: it is enough that its system has it.
+            self._down.acknowledge(session.toClient)
+            self._down.mark(session.toClient, session.fromServer)
+        self._answerServer()
+
+    def _answerServer(self) -> None:
+        if self._serverAsks and self._server is not None:
+            self._serverAsks = False
+            self.parent.sayServer(self._server.answer(self._down.handled))
+            self.parent.flushUpstream()
+
+    def farewell(self) -> None:
+        """The session ends: tell the server the last that is known."""
+        if self._server is not None:
+            self._serverAsks = True
+            self._answerServer()
+
+    @property
+    def unhandled(self) -> int:
+        """How many of the server's stanzas the client has not handled."""
+        return self.parent.fromServer - self._down.handled
+
+    def ended(self) -> None:
+        """The session is over: nobody can come back to it."""
+        if self.resumption is not None:
+            self.parent.resumables.discard(self.resumption)
+            self.resumption = None
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The server is gone."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+        super().connectionLost(reason)
+
+    # With the client
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
-        """One of its elements. Requests and answers mean nothing while it is not enabled."""
-        if stanza.name in ("enable", "resume"):
-            self.parent.sendClient(
-                f"<failed xmlns='{stanza.namespace}'>"
-                f"<feature-not-implemented xmlns='{ns.STANZA_ERRORS}'/></failed>".encode()
-            )
+        """One of the client's elements."""
+        try:
+            self._fromClient(stanza.namespace, parse(stanza))
+        except Refused as refused:
+            self.parent.sayClient(refused.failed.written(stanza.namespace))
+        except StreamError as error:
+            self.parent.refuse(error)
         return None
+
+    def _fromClient(self, namespace: str, element: Element) -> None:
+        match element:
+            case Enable():
+                self._enable(namespace, element)
+            case Resume():
+                raise Refused("unexpected-request")
+            case Request():
+                self._clientAsks = True
+            case Answer(h) if self._client is not None and self.keeps is not None:
+                self._client.asking = False
+                self._policy.answered()
+                before = self._down.acknowledged
+                after = self._client.acknowledged(h, before + self.keeps.count)
+                self.keeps.acknowledge(after - before)
+                self._down.acknowledge(after)
+                self.parent.unhold()
+                if self._policy.dueWhenIdle:
+                    self.parent.askLater(ASK_SECONDS)
+
+    def _enable(self, namespace: str, enable: Enable) -> None:
+        if self._client is not None:
+            raise Refused("unexpected-request")
+        session = self.parent
+        session.flush()  # what is on its way was sent before
+        self._client = Leg(namespace, session.fromClient, session.toClient)
+        self._up.handled = session.fromClient
+        self._up.acknowledge(session.toServer)
+        self._down.acknowledge(session.toClient)
+        self.keeps = Unacknowledged()
+        self._policy = AskPolicy(ASK_STANZAS, ASK_BYTES)
+        seconds = session.resumables.seconds
+        if enable.resume and seconds:
+            if enable.max is not None:
+                seconds = min(seconds, enable.max)
+            self.resumption = session.resumables.add(session)
+        session.resumeSeconds = seconds
+        max = int(seconds) if self.resumption is not None else None
+        session.sayClient(Enabled(self.resumption, max).written(namespace))
+
+    def clientTurn(self) -> None:
+        """All that a read from the client has brought is on its way."""
+        if self._client is None:
+            self._clientAsks = False  # means nothing before <enable/>
+            return
+        self._up.mark(self.parent.toServer, self.parent.fromClient)
+        if self._clientAsks:
+            self._clientAsks = False
+            self._answerClient()
+            self._askServer()
+
+    def _answerClient(self) -> None:
+        assert self._client is not None
+        self.parent.sayClient(self._client.answer(self._up.handled))
+        self.parent.flushDownstream()
+
+    def sending(self, data: bytes, count: int) -> bytes:
+        """
+        Stanzas are written to the client.
+
+        @param count: how many.
+        @return: what is to be written behind them.
+        """
+        assert self.keeps is not None and self._client is not None
+        self.keeps.add(data, count, self.parent.clock.seconds())
+        self._policy.sent(count, len(data))
+        if self._policy.due and not self.parent.away:
+            return self._request()
+        self.parent.askLater(ASK_SECONDS)
+        return b""
+
+    def _request(self) -> bytes:
+        assert self._client is not None
+        self._policy.asked()
+        return self._client.request()
+
+    def askClient(self) -> None:
+        """Nothing more was sent for a while."""
+        if self._client is not None and self._policy.dueWhenIdle:
+            self.parent.sayClient(self._request())
+            self.parent.flushDownstream()
+
+    # Signs of life
+
+    def probeClient(self) -> bool:
+        """Have the client answer, if its stream has stream management."""
+        if self._client is None:
+            return False
+        self.parent.sayClient(self._request())
+        return True
+
+    def probeServer(self) -> bool:
+        """The same for the server."""
+        if self._server is None:
+            return False
+        self.parent.sayServer(self._server.request())
+        self.parent.flushUpstream()
+        return True
+
+    # What the server has handled
+
+    def _askServer(self) -> None:
+        """Find out what the server has handled, unless it is all: without XEP-0198 by a ping."""
+        session = self.parent
+        if self._up.handled >= session.fromClient or session.ended:
+            return
+        if self._pinging or (self._server is not None and self._server.asking):
+            self._askAgain = True
+            return
+        self._askAgain = False
+        if self._server is not None:
+            session.sayServer(self._server.request())
+        else:
+            self._pinging = True
+            session.ask("get", f"<ping xmlns='{ns.PING}'/>", lambda _: self._pinged(sent))
+            sent = session.toServer
+        session.flushUpstream()
+
+    def _pinged(self, sent: int) -> None:
+        self._pinging = False
+        self._handled(sent)
+
+    def _handled(self, sent: int) -> None:
+        """The server has handled what it was sent first."""
+        before = self._up.handled
+        self._up.acknowledge(sent)
+        if self._client is None:
+            return
+        if self._up.handled != before and not self.parent.away:
+            self._answerClient()
+        if self._askAgain:
+            self._askServer()
+        if self._waiting is not None and self._up.handled >= self.parent.fromClient:
+            waiting, self._waiting = self._waiting, None
+            waiting.callback(None)
+
+    def whenHandled(self) -> Deferred[None]:
+        """Fires when the server has handled all that the client has sent, or is gone."""
+        if self._waiting is None:
+            self._waiting = Deferred()
+            if self._up.handled >= self.parent.fromClient:
+                waiting, self._waiting = self._waiting, None
+                waiting.callback(None)
+                return waiting
+            self._askServer()
+        chained: Deferred[None] = Deferred()
+        self._waiting.addBoth(_passTo, chained)
+        return chained
+
+    # Resumption
+
+    def resumed(self, resume: Resume, namespace: str) -> list[bytes]:
+        """
+        The client comes back.
+
+        @return: what it is told, and sent again.
+        @raise Refused: its C{h} cannot be.
+        """
+        assert self._client is not None and self.keeps is not None
+        before = self._down.acknowledged
+        try:
+            after = self._client.acknowledged(resume.h, before + self.keeps.count)
+        except StreamError:
+            raise Refused("bad-request") from None
+        self.keeps.acknowledge(after - before)
+        self._down.acknowledge(after)
+        self._client.namespace = namespace
+        self._client.asking = False
+        self._policy.answered()
+        told = Resumed(resume.previd, self._client.h(self._up.handled)).written(namespace)
+        again = self.keeps.delayed(self.parent.domain)
+        return [told, *again, self._request()] if again else [told]
+
+
+def _passTo(result: None, deferred: Deferred[None]) -> None:
+    deferred.callback(None)

@@ -1,0 +1,76 @@
+"""What a session asks of the link that knows which stanzas are handled (XEP-0198)."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, succeed
+
+from xmpproxy.streammanagement import Refused, Resume
+from xmpproxy.unacknowledged import Unacknowledged
+
+
+class Management:
+    """
+    Here without such a link.
+
+    @ivar keeps: what was sent to the client and is not acknowledged; L{None} if its stream has no
+        stream management.
+    @ivar resumption: the id by which the client may come back, if it may.
+    """
+
+    keeps: Unacknowledged | None = None
+    resumption: str | None = None
+
+    def clientTurn(self) -> None:
+        """All that a read from the client has brought is on its way."""
+
+    def serverTurn(self) -> None:
+        """The same of the server."""
+
+    def sending(self, data: bytes, count: int) -> bytes:
+        """
+        Stanzas are written to the client, if C{keeps} says that this matters.
+
+        @param count: how many.
+        @return: what is to be written behind them.
+        """
+        return b""
+
+    @property
+    def unhandled(self) -> int:
+        """How many of the server's stanzas the client has not handled."""
+        return 0
+
+    def askClient(self) -> None:
+        """Nothing more was sent to the client for a while: ask what it has handled."""
+
+    def probeClient(self) -> bool:
+        """
+        Have the client say something.
+
+        @return: whether it will.
+        """
+        return False
+
+    def probeServer(self) -> bool:
+        """The same of the server."""
+        return False
+
+    def farewell(self) -> None:
+        """The session ends: tell the server the last that is known."""
+
+    def ended(self) -> None:
+        """The session is over: nobody can come back to it."""
+
+    def whenHandled(self) -> Deferred[None]:
+        """Fires when the server has handled all that the client has sent, or is gone."""
+        return succeed(None)
+
+    def resumed(self, resume: Resume, namespace: str) -> list[bytes]:
+        """
+        The client comes back.
+
+        @param namespace: the version of XEP-0198 that it speaks.
+        @return: what it is told, and sent again.
+        @raise Refused: its C{h} cannot be.
+        """
+        raise Refused("item-not-found")

@@ -1,0 +1,95 @@
+"""Sessions that a client can come back to after its stream was lost (XEP-0198, section 5)."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+from xmpproxy.config import StreamManagement
+from xmpproxy.downstream import Downstream
+from xmpproxy.streammanagement import Resume
+
+
+class Resumable(Protocol):
+    """
+    A session.
+
+    @ivar bareJid: whose it is.
+    """
+
+    @property
+    def bareJid(self) -> str:
+        """Whose it is."""
+
+    def whenAway(self) -> Deferred[None]:
+        """
+        Part with the old stream, if it is still there.
+
+        @return: fires when all that came on it is handled.
+        """
+
+    def resume(self, downstream: Downstream, resume: Resume, namespace: str) -> None:
+        """
+        Go on with a new stream.
+
+        @raise Refused: its C{h} cannot be.
+        """
+
+    def expire(self, why: str) -> None:
+        """Wait for the client no longer."""
+
+
+class Resumables:
+    """
+    Those of the whole process. Of sessions whose client is away, only so many and so many bytes are
+    kept; with more the one that has been away longest ends.
+
+    @ivar seconds: for how long each is kept; 0: not at all.
+    """
+
+    def __init__(self, config: StreamManagement) -> None:
+        self.seconds = config.resume_seconds
+        self._mostAway = config.resume_sessions
+        self._mostBytes = config.resume_bytes
+        self._sessions: dict[str, Resumable] = {}
+        self._away: dict[Resumable, int] = {}  # with the bytes that each keeps
+        self._bytes = 0
+
+    def add(self, session: Resumable) -> str:
+        """
+        A session can be resumed from now on.
+
+        @return: the id by which; it cannot be guessed.
+        """
+        id = secrets.token_urlsafe(18)
+        self._sessions[id] = session
+        return id
+
+    def find(self, id: str) -> Resumable | None:
+        """The session with this id."""
+        return self._sessions.get(id)
+
+    def discard(self, id: str) -> None:
+        """A session has ended."""
+        session = self._sessions.pop(id, None)
+        if session is not None:
+            self.back(session)
+
+    def keep(self, session: Resumable, bytes: int) -> None:
+        """
+        A session's client is away.
+
+        @param bytes: how much is kept for it. Called again when that has changed.
+        """
+        self._bytes += bytes - self._away.get(session, 0)
+        self._away[session] = bytes
+        while self._away and (len(self._away) > self._mostAway or self._bytes > self._mostBytes):
+            oldest = next(iter(self._away))
+            self.back(oldest)
+            oldest.expire("no room to keep it")
+
+    def back(self, session: Resumable) -> None:
+        """A session's client is there again, or never will be."""
+        self._bytes -= self._away.pop(session, 0)
