@@ -814,6 +814,19 @@ class SelfContained(SplitterTestCase):
             [b'<p:a xmlns:p="urn:p"/>', b"<b/>", b'<q:c xmlns:q="urn:q"/>'],
         )
 
+    def test_onlyHere(self) -> None:
+        """Another stream with the same header knows nothing of what a stanza declares."""
+        header = self.header("xmlns:p='urn:p'")
+        one, other = Splitter(), Splitter()
+        one.feed(header + b"<message xmlns:p='urn:b' xmlns:q='urn:q'><p:x/><q:x/>")
+        stanzas = other.feed(header + b"<p:a/><q:c/>")
+        self.assertEqual(stanzas[0].namespace, "urn:p")
+        self.assertEqual(stanzas[1].fault, "the prefix 'q' is not bound")
+        stanzas = one.feed(b"<p:y/></message><p:a/><q:c/>")
+        self.assertEqual(stanzas[0].children, (("urn:b", "x"), ("urn:q", "x"), ("urn:b", "y")))
+        self.assertEqual(stanzas[1].namespace, "urn:p")
+        self.assertEqual(stanzas[2].fault, "the prefix 'q' is not bound")
+
     def test_content(self) -> None:
         """A content namespace other than that of clients goes with every stanza."""
         for default, declared in (

@@ -15,7 +15,8 @@ The rules, in one place:
 - Caps hold while parsing: at no time is more than a stanza's limit and one read kept, and a tag
   that comes in crumbs is not scanned again and again without end (CVE-2023-52425).
 - Between stanzas a splitter has no parser; it takes one when something comes, see
-  L{xmpproxy.parsers}. All that it knows of the stream header it keeps itself.
+  L{xmpproxy.parsers}. What it must know of the stream header it keeps itself, in common with all
+  streams whose headers declare the same; of the last stanza it keeps nothing.
 - What came before an error is delivered; nothing after it is.
 """
 
@@ -77,6 +78,45 @@ class StreamHeader:
         self.attributes = attributes
 
 
+class _Root:
+    """
+    What a splitter knows of a stream's own element as long as the stream lasts. Streams that
+    declare the same share one: it is never changed.
+
+    @ivar header: its start tag, without the attributes.
+    @ivar tag: its name as it is written, C{""} before it is there.
+    @ivar default: the default namespace in it.
+    @ivar scope: all prefixes in it, with their namespaces.
+    @ivar declared: those that mean nothing on another stream.
+    @ivar skips: whether what has no prefix is what it looks like, for the stream is one of
+        C{jabber:client}.
+    """
+
+    __slots__ = ("declared", "default", "header", "scope", "skips", "tag")
+
+    def __init__(self, header: StreamHeader, tag: str, scope: dict[str, str | None]) -> None:
+        self.header = header
+        self.tag = tag
+        self.default = header.defaultNamespace
+        self.scope = scope
+        self.declared = {
+            prefix: uri
+            for prefix, uri in scope.items()
+            if uri is not None and prefix != "xml" and (prefix, uri) != ("stream", ns.STREAMS)
+        }
+        self.skips = self.default == ns.CLIENT and ":" in tag
+
+
+_NO_ROOT = _Root(StreamHeader("", "", "", {}), "", {"xml": ns.XML})
+
+#: What a splitter holds of what it has nothing of: an empty list of its own for each takes more
+#: than all that it knows. Nothing may be put into these.
+_NO_STANZAS: list[Stanza] = []
+_NO_CHILDREN: list[tuple[str, str]] = []
+_NO_ATTRIBUTES: dict[str, str] = {}
+_NONE_HIDDEN: list[tuple[int, dict[str, str | None]]] = []
+
+
 class Splitter:
     """
     Cuts one XML stream into its first-level children.
@@ -110,9 +150,7 @@ class Splitter:
         "_parser",
         "_parsers",
         "_prefixes",
-        "_rootDefault",
-        "_rootPrefixes",
-        "_rootTag",
+        "_root",
         "_scanned",
         "_token",
         "ended",
@@ -149,23 +187,19 @@ class Splitter:
         self._last = 0  # offset of the end of the last complete first-level element
         self._token = 0  # offset of what expat has not found the end of yet ...
         self._scanned = 0  # ... and how many bytes it has looked at in search of it
-        self._done: list[Stanza] = []
+        self._done = _NO_STANZAS
 
         # Namespaces in scope
+        self._root = _NO_ROOT
         self._default = ""  # the default one, down to the first-level element
-        self._prefixes: dict[str, str | None] = {"xml": ns.XML}
-        self._outer: list[tuple[int, dict[str, str | None]]] = []  # what was hidden at which depth
-
-        # of the stream's own element
-        self._rootTag = ""
-        self._rootDefault = ""
-        self._rootPrefixes: dict[str, str] = {}
+        self._prefixes = _NO_ROOT.scope  # a copy where something is declared
+        self._outer = _NONE_HIDDEN  # what was hidden at which depth
 
         # of the first-level element that is being read
         self._begin = 0  # offset of its start tag
         self._name = self._namespace = ""
-        self._attributes: dict[str, str] = {}
-        self._children: list[tuple[str, str]] = []
+        self._attributes = _NO_ATTRIBUTES
+        self._children = _NO_CHILDREN
         self._borrowed = _NONE  # prefixes that only the header declares
         self._fault: str | None = None
 
@@ -188,14 +222,13 @@ class Splitter:
     def skips(self) -> bool:
         """
         Whether L{skip} may be called: this is between stanzas, and what has no prefix is what it
-        looks like, for the stream is one of C{jabber:client}.
+        looks like.
         """
         return (
             self._parser is None
             and self.error is None
             and not self.ended
-            and self._rootDefault == ns.CLIENT
-            and ":" in self._rootTag
+            and self._root.skips
             and self._maxDepth >= SKIPPED_DEPTH
         )
 
@@ -207,7 +240,7 @@ class Splitter:
             not too long, nested L{SKIPPED_DEPTH} deep at most, without any prefix but C{xml:lang}.
         @return: whether they are well-formed. If not, nothing has happened; feed them.
         """
-        parser = self._parsers.take(self._rootTag)
+        parser = self._parsers.take(self._root.tag)
         try:
             parser.feed(data)
         except (ExpatError, StreamError):
@@ -228,7 +261,7 @@ class Splitter:
             return []
         parser = self._parser or self._takeParser()
         self._kept += data
-        done = self._done
+        done = self._done = []
         try:
             parser.feed(data)
             self._forget(parser)
@@ -238,18 +271,25 @@ class Splitter:
         except StreamError as e:
             if not self.ended:
                 self.error = e
-        self._done = []
+        self._done = _NO_STANZAS
         if self.ended or self.error is not None:
             self._dropParser()
         elif self._depth == 1:
             if not self._kept and parser.whole:
                 self._parser = None
                 del self._expat
-                self._attributes = {}  # they may be many, and they are private
+                self._name = self._namespace = ""
+                self._attributes = _NO_ATTRIBUTES
+                self._children = _NO_CHILDREN
+                self._begin = self._keptFrom = self._last = self._token = 0
                 self._parsers.give(parser)
             elif parser.fed - len(self._kept) > WORN:
                 self._renew()
         return done
+
+    def forgetHeader(self) -> None:
+        """Keep no attributes in C{header}, now that somebody has seen them."""
+        self.header = self._root.header
 
     def close(self) -> None:
         """Read nothing more."""
@@ -258,7 +298,7 @@ class Splitter:
         self._dropParser()
 
     def _takeParser(self) -> Parser:
-        parser = self._parser = self._parsers.take(self._rootTag)
+        parser = self._parser = self._parsers.take(self._root.tag)
         self._keptFrom = self._last = self._token = parser.fed
         self._scanned = 0
         self._listen(parser)
@@ -357,7 +397,7 @@ class Splitter:
             begin = self._begin = self._expat.CurrentByteIndex
             if begin != self._last:
                 self._checkGap(begin)
-            if tag == self._rootTag:
+            if tag == self._root.tag:
                 raise _badFormat("a stream inside of a stream")
             self._name = name
             self._namespace = namespace
@@ -392,13 +432,9 @@ class Splitter:
         if self._fault is not None:
             raise StreamError("not-well-formed", text=self._fault)
         self.header = header
-        self._rootTag = tag
-        self._rootDefault = self._default
-        self._rootPrefixes = {
-            prefix: uri
-            for prefix, uri in self._prefixes.items()
-            if uri is not None and prefix != "xml" and (prefix, uri) != ("stream", ns.STREAMS)
-        }
+        prefixes = tuple(self._prefixes.items())
+        self._root = _root(header.name, header.namespace, self._default, tag, prefixes)
+        self._forgetDeclarations()
 
     def _checkGap(self, end: int) -> None:
         """There may be white space only between first-level elements."""
@@ -415,7 +451,7 @@ class Splitter:
         self._last = self._keptFrom + end
         self._limit(end - begin, self.stanzaBytes)
         data = kept[begin:end]
-        if self._rootDefault != ns.CLIENT:
+        if self._root.default != ns.CLIENT:
             self._borrowed |= {""}
         if self._borrowed:
             data = self._lend(data, tag)
@@ -429,7 +465,9 @@ class Splitter:
                 self._fault,
             )
         )
-        self._default = self._rootDefault
+        self._default = self._root.default
+        if self._prefixes is not self._root.scope:
+            self._forgetDeclarations()
         self._fault = None
 
     def _lend(self, data: bytes, tag: str) -> bytes:
@@ -438,7 +476,7 @@ class Splitter:
         for prefix in sorted(self._borrowed):
             name = f"xmlns:{prefix}" if prefix else "xmlns"
             if name not in self._attributes:
-                uri = self._rootPrefixes[prefix] if prefix else self._rootDefault
+                uri = self._root.declared[prefix] if prefix else self._root.default
                 declarations += f" {name}={quoteattr(uri)}"
                 self._attributes[name] = uri
         self._borrowed = _NONE
@@ -460,6 +498,9 @@ class Splitter:
             if name.startswith("xmlns:"):
                 self._checkDeclaration(name, value)
                 prefix = name[6:]
+                if prefixes is self._root.scope:
+                    prefixes = self._prefixes = {**prefixes}
+                    self._outer = []
                 hidden[prefix] = prefixes.get(prefix)
                 prefixes[prefix] = value
             elif ":" in name:
@@ -468,6 +509,11 @@ class Splitter:
             self._outer.append((depth, hidden))
         if prefixed and len({self._resolve(name) for name in prefixed}) < len(prefixed):
             self._blame("an attribute is there twice")
+
+    def _forgetDeclarations(self) -> None:
+        """No prefix is in scope but what the header declares."""
+        self._prefixes = self._root.scope
+        self._outer = _NONE_HIDDEN
 
     def _checkDeclaration(self, name: str, uri: str) -> None:
         short = len(uri) <= _WORTH_REMEMBERING
@@ -485,7 +531,7 @@ class Splitter:
         if uri is None:
             self._blame(f"the prefix {prefix!r} is not bound")
             return "", qname
-        if self._rootPrefixes.get(prefix) == uri:
+        if self._root.declared.get(prefix) == uri:
             self._borrowed |= {prefix}
         return uri, name
 
@@ -493,6 +539,13 @@ class Splitter:
 def _xmlDeclaration(version: str, encoding: str | None, standalone: int) -> None:
     if encoding is not None and encoding.lower() not in ("utf-8", "utf8"):
         raise _notUTF8()
+
+
+@lru_cache(maxsize=64)  # most clients of a kind send the same, and all of a server's streams do
+def _root(
+    name: str, namespace: str, default: str, tag: str, prefixes: tuple[tuple[str, str | None], ...]
+) -> _Root:
+    return _Root(StreamHeader(name, namespace, default, {}), tag, dict(prefixes))
 
 
 @lru_cache  # the same few come all the time

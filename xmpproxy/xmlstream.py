@@ -112,7 +112,7 @@ class StanzaStream(xmlstream.XmlStream):
             stanzas = fastpath.read(splitter, data, self.unwanted())
         if not known and splitter.header is not None:
             self.authenticator.streamStarted(splitter.header)
-            splitter.header.attributes = {}  # thousands of idle streams do without
+            splitter.forgetHeader()
         if stanzas and self.stream is splitter:
             self.authenticator.stanzasReceived(stanzas)
         if self.stream is splitter:
