@@ -29,6 +29,20 @@ _CONTENT = TEXT + 2048
 class SecureTransport:
     """A transport through TLS."""
 
+    __slots__ = (
+        "__weakref__",
+        "_begun",
+        "_below",
+        "_closing",
+        "_coder",
+        "_completed",
+        "_ended",
+        "_handshakeCompleted",
+        "_reason",
+        "_textReceived",
+        "_waiting",
+    )
+
     def __init__(
         self,
         below: Transport,
@@ -47,7 +61,7 @@ class SecureTransport:
         self._textReceived = textReceived
         self._handshakeCompleted = handshakeCompleted
         self._begun = b""  # a record that is not all here yet
-        self._waiting: list[bytes] = []  # text, until the handshake is completed
+        self._waiting: tuple[bytes, ...] = ()  # text, until the handshake is completed
         self._completed = False
         self._closing = False  # our side: no more text is taken
         self._ended = False  # both sides, or by force: no more text comes, either
@@ -108,7 +122,7 @@ class SecureTransport:
         if not self._completed:
             return
         self._handshakeCompleted()
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, ()
         for text in waiting:
             if not self._ended:
                 self._encode(text)
@@ -136,7 +150,7 @@ class SecureTransport:
         if self._closing or not text:
             return
         if not self._completed or self._waiting:
-            self._waiting.append(text)
+            self._waiting += (text,)
         else:
             self._encode(text)
 

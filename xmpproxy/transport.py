@@ -30,6 +30,8 @@ _LONGEST = 2**31 - 1
 class Transport:
     """A connection, for bytes as they are. L{xmpproxy.records} has another, for bytes in TLS."""
 
+    __slots__ = ("__weakref__", "_connection", "_socket")
+
     def __init__(self, connection: Any) -> None:
         """
         @param connection: Twisted's; of any kind, though only TCP and UNIX sockets, also behind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -22,6 +23,9 @@ from xmpproxy.transport import Transport
 
 #: Seconds that a peer has to close its side of a connection that we have closed ours of.
 CLOSE_SECONDS = 5.0
+
+#: What Twisted's class makes anew for each stream, and nobody puts anything into here.
+_NOTHING: Any = MappingProxyType({})
 
 
 class StanzaStream(xmlstream.XmlStream):
@@ -59,6 +63,19 @@ class StanzaStream(xmlstream.XmlStream):
         self.closing = False
         self._abort: IDelayedCall | None = None
         super().__init__(authenticator)
+        self.prefixes = self.features = self.initializers = _NOTHING
+        self._eventObservers = self._xpathObservers = self._updateQueue = _NOTHING
+
+    # Whoever observes a stream gets what Twisted's class needs for that. Few do, if any.
+
+    def _getEventAndObservers(self, event: Any) -> Any:
+        if self._eventObservers is _NOTHING:
+            self._eventObservers, self._xpathObservers, self._updateQueue = {}, {}, []
+        return super()._getEventAndObservers(event)
+
+    def dispatch(self, obj: object, event: str | None = None) -> bool:
+        """Tell those who observe this stream."""
+        return self._eventObservers is not _NOTHING and bool(super().dispatch(obj, event))
 
     def makeConnection(self, transport: Any) -> None:
         """Begin, on a connection of Twisted's."""
