@@ -8,7 +8,7 @@ which own the stream one after the other.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol, cast
 from xml.sax.saxutils import quoteattr
 
 from OpenSSL import SSL
@@ -63,6 +63,12 @@ class Upstream(StanzaStream):
     authenticator: UpstreamAuthenticator
     connection: SSL.Connection | None = None
 
+    def makeConnection(self, transport: Any) -> None:
+        """Begin. An endpoint's wrapper, which only reports this, would pass on each read."""
+        if getattr(getattr(transport, "protocol", None), "_wrappedProtocol", None) is self:
+            transport.protocol = self
+        super().makeConnection(transport)
+
     def secure(self, connection: SSL.Connection) -> None:
         """
         Have TLS from now on.
@@ -99,7 +105,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
     """
     Gets the stream ready for SASL.
 
-    @ivar ready: fires with the stream and the server's features, or L{UpstreamFailed}.
+    @ivar ready: fires with the server's features, or L{UpstreamFailed}. L{None} after that.
     @ivar owner: who is told of everything after that.
     """
 
@@ -111,7 +117,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
         super().__init__(domain.name)
         self.domain = domain
         self.owner: UpstreamOwner | None = None
-        self.ready: Deferred[Stanza] = Deferred(self._abort)
+        self.ready: Deferred[Stanza] | None = Deferred(self._abort)
         self._tlsOptions = tlsOptions
         self._streams = streams
         self._secured = domain.upstream_tls == "none"
@@ -185,6 +191,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
         if self.owner is not None:
             self.owner.upstreamFeatures(stanza)
         elif self._secured:
+            assert self.ready is not None
             self.ready.callback(stanza)
         elif features.hasFeature(stanza.element, ns.TLS, "starttls"):
             self._proceeding = True
@@ -225,7 +232,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
         self._lost = True
         if self.owner is not None:
             self.owner.upstreamLost(why, self._error)
-        elif not self.ready.called:
+        elif self.ready is not None and not self.ready.called:
             self.ready.errback(UpstreamFailed(why))
         self.xmlstream.closeStream()
         self.xmlstream.disconnect()
@@ -254,6 +261,12 @@ class Upstreams(Service):
         self._tlsOptions = tlsOptions
         self._limits = limits
         self._clock = clock
+        self._factory = Factory.forProtocol(self._stream)
+        self._factory.noisy = False
+
+    def _stream(self) -> Upstream:
+        authenticator = UpstreamAuthenticator(self.domain, self._tlsOptions, self.streams)
+        return Upstream(authenticator, self._limits, self._clock)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -269,11 +282,8 @@ class Upstreams(Service):
         @return: a stream on which SASL can begin, and the server's features. Set its owner at once.
         @raise UpstreamFailed: there is no such stream.
         """
-        authenticator = UpstreamAuthenticator(self.domain, self._tlsOptions, self.streams)
-        factory = Factory.forProtocol(lambda: Upstream(authenticator, self._limits, self._clock))
-        factory.noisy = False
         try:
-            await self._endpoint.connect(factory)
+            stream = cast(Upstream, await self._endpoint.connect(self._factory))
         except CancelledError:
             raise
         except UnreachableError as e:
@@ -283,5 +293,8 @@ class Upstreams(Service):
             raise UpstreamFailed(
                 f"cannot connect: {why}; start the server, or correct upstream"
             ) from e
-        stanza = await authenticator.ready
-        return authenticator.xmlstream, stanza
+        authenticator = stream.authenticator
+        assert authenticator.ready is not None
+        offered = await authenticator.ready
+        authenticator.ready = None
+        return stream, offered
