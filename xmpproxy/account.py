@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from xmpproxy.ids import Ids
@@ -31,10 +31,12 @@ class Account:
     @ivar mirror: what they show each other.
     """
 
-    def __init__(self, jid: str, ids: Ids, habits: Habits) -> None:
+    __slots__ = ("_dirty", "jid", "mirror", "sessions")
+
+    def __init__(self, jid: str, makeId: Callable[[], str], habits: Habits) -> None:
         self.jid = jid
         self.sessions: list[Session] = []
-        self.mirror = Mirror(ids.make, habits)
+        self.mirror = Mirror(makeId, habits)
         self._dirty: list[Session] = []
 
     def mark(self, session: Session) -> None:
@@ -65,6 +67,7 @@ class Accounts:
         self._accounts: dict[str, Account] = {}
         self._habits: dict[str, Habits] = {}  # of each domain's server
         self.ids = ids
+        self._makeId = ids.make
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())
@@ -74,7 +77,7 @@ class Accounts:
         account = self._accounts.get(jid)
         if account is None:
             habits = self._habits.setdefault(jid.rpartition("@")[2], Habits())
-            account = self._accounts[jid] = Account(jid, self.ids, habits)
+            account = self._accounts[jid] = Account(jid, self._makeId, habits)
         account.sessions.append(session)
         return account
 

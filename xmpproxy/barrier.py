@@ -27,6 +27,20 @@ class Barrier:
     One ping is in flight at a time; it serves all moments before it was sent.
     """
 
+    __slots__ = (
+        "_asked",
+        "_clock",
+        "_late",
+        "_next",
+        "_overdue",
+        "_passed",
+        "_ping",
+        "_readSince",
+        "_since",
+        "_timer",
+        "_woken",
+    )
+
     def __init__(
         self,
         ping: Callable[[Callable[[], None]], None],

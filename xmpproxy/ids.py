@@ -12,6 +12,8 @@ _COPY = "xmpproxy-copy."
 class Ids:
     """Makes ids that no peer can guess, and knows them again."""
 
+    __slots__ = ("_numbers", "_token")
+
     def __init__(self, token: str | None = None) -> None:
         """
         @param token: what all of them begin with; by default random.

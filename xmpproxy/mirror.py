@@ -66,6 +66,8 @@ class Mirror:
     @ivar seats: its sessions, from resource binding until their upstream is closed.
     """
 
+    __slots__ = ("_conversation", "_habits", "_makeId", "seats")
+
     def __init__(self, makeId: Callable[[], str], habits: Habits | None = None) -> None:
         """
         @param makeId: makes the ids of copies. They must not be guessable.

@@ -53,6 +53,11 @@ class Credit(Slot):
         self.number = 0
 
 
+#: What a seat has of what it has nothing of. Nothing may be put into these.
+_NONE_SHOWN: dict[tuple[str | None, str | None], None] = {}
+_NONE_SHOWN_AS: dict[tuple[str, str], str] = {}
+
+
 class Seat:
     """
     One session's place in its account.
@@ -74,6 +79,32 @@ class Seat:
     @ivar await_: has L{Mirror.passed} called with a credit's number once the server has handled
         everything that it has accepted by now. Whoever knows the server sets it.
     """
+
+    __slots__ = (
+        "__weakref__",
+        "_credits",
+        "_fresh",
+        "_last",
+        "_missed",
+        "_order",
+        "_shown",
+        "_shownAs",
+        "account",
+        "address",
+        "asked",
+        "await_",
+        "carbons",
+        "copied",
+        "holding",
+        "interested",
+        "jid",
+        "named",
+        "outbox",
+        "plain",
+        "served",
+        "shared",
+        "stamped",
+    )
 
     def __init__(
         self,
@@ -105,9 +136,9 @@ class Seat:
         self._order: list[Credit] = []  # those, and some that were redeemed
         self._last = 0  # the number of the last credit
         self._fresh = 0
-        self._missed: list[tuple[int, str]] = []  # full JIDs, and until when
-        self._shown: dict[tuple[str | None, str | None], None] = {}
-        self._shownAs: dict[tuple[str, str], str] = {}
+        self._missed: tuple[tuple[int, str], ...] = ()  # full JIDs, and until when
+        self._shown = _NONE_SHOWN
+        self._shownAs = _NONE_SHOWN_AS
 
     # Client state
 
@@ -163,10 +194,14 @@ class Seat:
     def _remember(self, line: Line) -> None:
         id = line.message.id
         if line.direction is Direction.RECEIVED:
+            if self._shown is _NONE_SHOWN:
+                self._shown = {}
             self._shown[line.message.attributes.get("from"), id] = None
             if len(self._shown) > _REMEMBERED:
                 del self._shown[next(iter(self._shown))]
         elif id is not None:
+            if self._shownAs is _NONE_SHOWN_AS:
+                self._shownAs = {}
             self._shownAs[line.sender, id] = line.id
             if len(self._shownAs) > _REMEMBERED:
                 del self._shownAs[next(iter(self._shownAs))]
@@ -192,7 +227,7 @@ class Seat:
 
     def miss(self, jid: str) -> None:
         """A sibling has left. Carbons of what it sent may still come."""
-        self._missed.append((self._awaitNow(), jid))
+        self._missed += ((self._awaitNow(), jid),)
 
     def misses(self, jid: str) -> bool:
         """Whether that may be so of this one."""
@@ -256,8 +291,8 @@ class Seat:
             self._settle(credit)
         if self._fresh <= number:
             self._fresh = 0
-        while self._missed and self._missed[0][0] <= number:
-            self._missed.pop(0)
+        if self._missed:
+            self._missed = tuple(each for each in self._missed if each[0] > number)
 
     def settle(self) -> None:
         """Wait no longer: show what is due instead of what is owed. That may come, unshown then."""

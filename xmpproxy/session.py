@@ -214,9 +214,9 @@ class Session(XMPPHandlerCollection):
         listen = downstream.authenticator.factory.listen
         mode = mirror.modeOf(jid.partition("/")[2], listen)
         self.seat = Seat(jid, self._gather, mode, mirror.prefix, mirror.nameOf)
-        self._links: list[Link] = [make() for make in chain.links]
-        for link in self._links:
-            link.setHandlerParent(self)
+        for make in chain.links:
+            make().setHandlerParent(self)
+        self._links: list[Link] = self.handlers
 
     # Beginning
 
@@ -434,7 +434,10 @@ class Session(XMPPHandlerCollection):
         if sender not in (None, self.domain, self.seat.account, self.jid):
             return False
         self._private[1] += 1
-        self._asked.pop(stanza.id)(stanza)
+        answered = self._asked.pop(stanza.id)
+        if not self._asked:
+            self._asked = {}  # the one that was emptied keeps its size
+        answered(stanza)
         return True
 
     def _answersPing(self, stanza: Stanza) -> bool:
@@ -769,9 +772,8 @@ class Session(XMPPHandlerCollection):
         if not self._streams:
             self._upstream.authenticator.owner = None
             self._asked.clear()
-            for link in self._links:
+            for link in list(self._links):
                 link.disownHandlerParent(self)
-            self._links.clear()
             del self.seat
 
     def _end(self, outcome: str) -> None:
@@ -809,9 +811,18 @@ class Session(XMPPHandlerCollection):
 class _Reading:
     """What the client sends, as the producer for the server's stream."""
 
+    __slots__ = ("_stream",)
+
     def __init__(self, stream: StanzaStream) -> None:
-        self.pauseProducing = stream.pauseProducing
-        self.resumeProducing = stream.resumeProducing
+        self._stream = stream
+
+    def pauseProducing(self) -> None:
+        """The server does not read."""
+        self._stream.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """It reads again."""
+        self._stream.resumeProducing()
 
     def stopProducing(self) -> None:
         """The server is gone, and the client is still to hear of it."""

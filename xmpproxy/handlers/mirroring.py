@@ -28,17 +28,10 @@ class Mirroring(Link):
     fromServer: ClassVar[Wants] = {"message": None}
 
     _late = False  # the server owes an answer for long, and the log says so
+    _barrier: Barrier | None = None  # before there is anything to wait for
 
     def connectionInitialized(self) -> None:
         """Pings to this session's server tell when a message can come no more."""
-        self._barrier = Barrier(
-            self._ping,
-            self.parent.clock,
-            self._passed,
-            self._overdue,
-            lambda: self.parent.readSince,
-            self.parent.flush,
-        )
         self.parent.seat.await_ = self._await
 
     def heeds(self, name: str) -> frozenset[str] | None:
@@ -55,6 +48,15 @@ class Mirroring(Link):
         return self.parent.account.mirror
 
     def _await(self, credit: int) -> None:
+        if self._barrier is None:
+            self._barrier = Barrier(
+                self._ping,
+                self.parent.clock,
+                self._passed,
+                self._overdue,
+                lambda: self.parent.readSince,
+                self.parent.flush,
+            )
         self._barrier.wait(credit)
         if self.parent.seat.outbox.waiting > self.parent.queueBytes:
             self._barrier.hurry()
@@ -74,8 +76,9 @@ class Mirroring(Link):
 
     def connectionLost(self, reason: Failure) -> None:
         """The server sends nothing more: what its client is still owed are copies."""
-        self._barrier.finish()
-        del self._barrier  # which has methods of this object
+        if self._barrier is not None:
+            self._barrier.finish()
+            self._barrier = None  # which has methods of this object
         super().connectionLost(reason)
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
