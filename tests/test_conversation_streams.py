@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.words.xish.xmlstream import STREAM_END_EVENT
+
 from tests.conversation import (
     BIND,
     BINDING,
@@ -55,6 +57,30 @@ class Negotiation(Conversation):
         server.gets("<presence/>")
         server.sends(f"<message from='{ROMEO}'><body>By a name I know not</body></message>")
         client.gets(f"<message from='{ROMEO}'><body>By a name I know not</body></message>")
+
+    def test_prefix(self) -> None:
+        """Features have the prefix that every client knows, whether it reads namespaces or not."""
+        client = self.client()
+        client.opens()
+        client.getsHeader()
+        self.server().opens(features(PLAIN))
+        client.gets(features(PLAIN))
+        self.assertTrue(client.raw.startswith(b"<stream:features"), client.raw)
+
+    def test_observers(self) -> None:
+        """Who observes a stream as Twisted has it is told, also who begins with it when told."""
+        stream = self.factory.buildProtocol(None)
+        told: list[object] = []
+
+        def first(reason: object) -> None:
+            told.append(reason)
+            stream.addObserver("//event/another", told.append)
+
+        stream.addOnetimeObserver(STREAM_END_EVENT, first)
+        stream.dispatch("end", STREAM_END_EVENT)
+        stream.dispatch("end", STREAM_END_EVENT)
+        stream.dispatch("more", "//event/another")
+        self.assertEqual(told, ["end", "more"])
 
     def test_streamIdsCannotBeGuessed(self) -> None:
         """No two streams have the same id, and it is long."""

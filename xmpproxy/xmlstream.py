@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.words.protocols.jabber import xmlstream
 from twisted.words.protocols.jabber.error import StreamError
 
-from xmpproxy import fastpath
+from xmpproxy import fastpath, ns
 from xmpproxy.coders import Coder
 from xmpproxy.config import Limits
 from xmpproxy.records import SecureTransport
@@ -24,8 +24,9 @@ from xmpproxy.transport import Transport
 #: Seconds that a peer has to close its side of a connection that we have closed ours of.
 CLOSE_SECONDS = 5.0
 
-#: What Twisted's class makes anew for each stream, and nobody puts anything into here.
+#: What Twisted's class makes anew for each stream. Nobody puts anything into these here.
 _NOTHING: Any = MappingProxyType({})
+_PREFIXES: Any = MappingProxyType({ns.STREAMS: "stream"})
 
 
 class StanzaStream(xmlstream.XmlStream):
@@ -63,7 +64,8 @@ class StanzaStream(xmlstream.XmlStream):
         self.closing = False
         self._abort: IDelayedCall | None = None
         super().__init__(authenticator)
-        self.prefixes = self.features = self.initializers = _NOTHING
+        self.prefixes = _PREFIXES
+        self.features = self.initializers = _NOTHING
         self._eventObservers = self._xpathObservers = self._updateQueue = _NOTHING
 
     # Whoever observes a stream gets what Twisted's class needs for that. Few do, if any.
