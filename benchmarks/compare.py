@@ -6,22 +6,15 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.ssl import Certificate
 from twisted.internet.task import react
 
 from benchmarks import regimes, subjects
-from benchmarks.client import Door
-from benchmarks.scenes import Scene
-from benchmarks.sink import DOMAIN, Sink
-from xmpproxy.lab import certificates
+from benchmarks.stage import FULL, QUICK, Effort, lowest, openFor, stage
 
 _ROOT = Path(__file__).parent.parent
 _PLAN = (
@@ -46,50 +39,31 @@ def _checkout(revision: str) -> Iterator[Path]:
             subprocess.run([*git, "remove", "--force", str(tree)], check=True)
 
 
-async def compare(revision: str, messages: int, repeats: int, accounts: int) -> str:
+async def compare(revision: str, effort: Effort) -> str:
     """
     Run both in turns.
 
     @param revision: as git takes it.
-    @param messages: in one run of back to back relaying.
-    @param repeats: how many runs the lowest cost is taken of.
-    @param accounts: how many others are online.
     @return: a table: microseconds of CPU then and now, and their ratio.
     """
-    sink = Sink()
-    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(sink)
-    upstream = port.getHost().port
-    with ExitStack() as stack:
-        then = stack.enter_context(_checkout(revision))
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        certificates.make(directory, DOMAIN)
-        authority = Certificate.loadPEM((directory / "ca.pem").read_bytes())
-        scenes = []
-        for root in (then, _ROOT):
-            subject = subjects.proxy(directory, upstream, root=root)
-            stack.callback(subject.stop)
-            subject.waitUntilListening()
-            scenes.append(Scene(subject, Door(subject.port, subject.tls, authority, sink)))
-        for scene in scenes:
-            await scene.openOthers(accounts)
-            await scene.openSingle()
-            for regime in _PLAN:
-                if regime.account is not None:
-                    await scene.openAccount(regime.account)
-        costs: dict[tuple[str, int], float] = defaultdict(lambda: float("inf"))
-        for _ in range(repeats):
-            for regime in _PLAN:
-                for at, scene in enumerate(scenes):
-                    cost = await regime.cost(scene, messages)
-                    costs[regime.name, at] = min(costs[regime.name, at], cost)
-        rows = [(regime.name, costs[regime.name, 0], costs[regime.name, 1]) for regime in _PLAN]
-        old, new = scenes
-        rows.append(("login", old.loginMicroseconds, new.loginMicroseconds))
-        rows.append(("idle session, KiB", old.idleKilobytes, new.idleKilobytes))
-        head = f"{'microseconds of CPU a message':45} {revision:>12.12} {'now':>9} {'ratio':>6}"
-        return "\n".join(
-            [head, *(f"{name:45} {a:12.1f} {b:9.1f} {b / a:6.2f}" for name, a, b in rows)]
-        )
+    with _checkout(revision) as then:
+        async with stage() as place:
+            scenes = place.scenes(
+                {
+                    name: subjects.proxy(place.directory, place.upstream, root=root)
+                    for name, root in (("then", then), ("now", _ROOT))
+                }
+            )
+            for scene in scenes.values():
+                await scene.openOthers(effort.accounts)
+                await openFor(_PLAN, scene)
+            costs = await lowest(dict.fromkeys(scenes, _PLAN), scenes, effort)
+    rows = [(regime.name, costs[regime, "then"], costs[regime, "now"]) for regime in _PLAN]
+    old, new = scenes["then"], scenes["now"]
+    rows.append(("login", old.loginMicroseconds, new.loginMicroseconds))
+    rows.append(("idle session, KiB", old.idleKilobytes, new.idleKilobytes))
+    head = f"{'microseconds of CPU a message':45} {revision:>12.12} {'now':>9} {'ratio':>6}"
+    return "\n".join([head, *(f"{name:45} {a:12.1f} {b:9.1f} {b / a:6.2f}" for name, a, b in rows)])
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -100,10 +74,10 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     subjects.raiseLimits()
     subjects.pin(0, 1)
-    counts = (4000, 3, 100) if options.quick else (12000, 7, 200)
+    effort = QUICK if options.quick else FULL._replace(accounts=200)
 
     async def run() -> None:
-        print(await compare(options.revision, *counts))
+        print(await compare(options.revision, effort))
 
     react(lambda reactor: Deferred.fromCoroutine(run()))
 
