@@ -50,8 +50,9 @@ demo: venv ## play the conversation on every window: SERVER=pyjabber|prosody|eja
 	@$(BIN)/python -m xmpproxy.lab install $(SERVER)
 	@$(BIN)/xmpproxy demo --server $(SERVER) $(if $(KEEP),--keep)
 
-bench: venv ## measure speed and memory
-	$(BIN)/python -m benchmarks
+bench: venv ## measure speed and memory, beside peers that it installs (as root) or builds: QUICK=1
+	@$(BIN)/python -m benchmarks.install
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 bench-compare: venv ## measure against an older revision: REV=...
 	$(BIN)/python -m benchmarks.compare $(REV)

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import react
 
-from benchmarks import copies, relaying, subjects
+from benchmarks import copies, peers, relaying, subjects
 from benchmarks.report import about
 from benchmarks.stage import FULL, QUICK, Effort, Stage, stage
 
@@ -20,21 +20,23 @@ _LATEST = Path(__file__).parent.parent / "docs" / "benchmarks" / "latest.txt"
 _PARTS: Mapping[str, Callable[[Stage, Effort], Awaitable[list[str]]]] = {
     "relaying": relaying.measure,
     "copies": copies.measure,
+    "peers": peers.measure,
 }
 
 
-async def measure(parts: Sequence[str], effort: Effort) -> str:
+async def measure(parts: Sequence[str], effort: Effort) -> tuple[str, dict[str, str]]:
     """
     Measure.
 
     @param parts: which parts.
-    @return: the report.
+    @return: the report, and pictures by their file names.
     """
-    lines = about(effort.repeats)
+    lines, pictures = about(effort.repeats), {}
     for part in parts:
         async with stage() as place:
             lines += await _PARTS[part](place, effort)
-    return "\n".join(lines)
+            pictures.update(place.pictures)
+    return "\n".join(lines), pictures
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -44,20 +46,21 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--quick", action="store_true", help="in less than a minute, and less exact"
     )
-    parser.add_argument("--write", action="store_true", help=f"write it to {_LATEST.name}, too")
+    parser.add_argument("--write", action="store_true", help=f"keep it beside {_LATEST.name}, too")
     options = parser.parse_args(arguments)
     if options.write and options.part:
         parser.error(f"{_LATEST.name} has all parts")
     subjects.raiseLimits()
-    subjects.pin(0, 1)
+    subjects.pin(1)
 
     async def run(reactor: IReactorCore) -> None:
         parts = [options.part] if options.part else list(_PARTS)
-        text = await measure(parts, QUICK if options.quick else FULL)
+        text, pictures = await measure(parts, QUICK if options.quick else FULL)
         print(text)
         if options.write:
             _LATEST.parent.mkdir(exist_ok=True)
-            _LATEST.write_text(f"{text}\n", encoding="utf-8")
+            for name, content in {_LATEST.name: f"{text}\n", **pictures}.items():
+                _LATEST.with_name(name).write_text(content, encoding="utf-8")
 
     react(lambda reactor: Deferred.fromCoroutine(run(reactor)))
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Literal
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
-from twisted.internet.interfaces import ITLSTransport
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, ITLSTransport
 from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 
@@ -42,7 +42,7 @@ class Client(Protocol):
         self.tally = Tally()
         self._read = b""
         self._sought = b""
-        self._found: Deferred[None] = Deferred()
+        self._found: Deferred[None] = succeed(None)
 
     def dataReceived(self, data: bytes) -> None:
         if not self._sought:
@@ -53,13 +53,18 @@ class Client(Protocol):
             self._sought = self._read = b""
             self._found.callback(None)
 
-    async def login(self, user: str, resource: str, tls: Tls, authority: Certificate) -> None:
+    def connectionMade(self) -> None:
+        # What is measured should not wait for acknowledgements.
+        self.transport.setTcpNoDelay(True)
+
+    async def login(
+        self, user: str, resource: str, tls: Tls, options: IOpenSSLClientConnectionCreator
+    ) -> None:
         """
         Negotiate TLS, log in, bind a resource and become available.
 
-        @param authority: who signed the certificate that is to be shown.
+        @param options: verify the certificate that is to be shown.
         """
-        options = optionsForClientTLS(DOMAIN, authority)
         if tls == "starttls":
             await self._ask(_HEADER, _FEATURES)
             await self._ask(_STARTTLS, b"<proceed")
@@ -91,12 +96,13 @@ class Client(Protocol):
 
 class Session:
     """
-    A client, and the sink's stream that it is joined to through what is measured.
+    A client, and the sink's stream that it is joined to through what is measured; where that is a
+    server, another client.
 
     @ivar jid: the full JID.
     """
 
-    def __init__(self, jid: str, client: Client, stream: SinkStream) -> None:
+    def __init__(self, jid: str, client: Client, stream: SinkStream | Client) -> None:
         self.jid = jid
         self._client = client
         self._stream = stream
@@ -133,16 +139,23 @@ class Door:
         """
         self._port = port
         self._tls = tls
-        self._authority = authority
+        self._options = optionsForClientTLS(DOMAIN, authority)
         self._sink = sink
 
     async def login(self, user: str, resources: Sequence[str]) -> list[Session]:
-        """Log in one account, once for each resource."""
-        sessions = []
-        for resource in resources:
-            endpoint = HostnameEndpoint(reactor, "127.0.0.1", self._port)
-            client = await connectProtocol(endpoint, Client())
-            await client.login(user, resource, self._tls, self._authority)
-            jid = f"{user}@{DOMAIN}/{resource}"
-            sessions.append(Session(jid, client, self._sink.streams[jid]))
-        return sessions
+        """Log in one account, once for each resource, all at the same time."""
+        logins = (self.logIn(user, resource) for resource in resources)
+        return await gatherResults([Deferred.fromCoroutine(each) for each in logins])
+
+    async def logIn(self, user: str, resource: str) -> Session:
+        """Log in one session."""
+        client = await self.connect(user, resource)
+        jid = f"{user}@{DOMAIN}/{resource}"
+        return Session(jid, client, self._sink.streams[jid])
+
+    async def connect(self, user: str, resource: str) -> Client:
+        """Log in one client, to whatever server."""
+        endpoint = HostnameEndpoint(reactor, "127.0.0.1", self._port)
+        client: Client = await connectProtocol(endpoint, Client())
+        await client.login(user, resource, self._tls, self._options)
+        return client

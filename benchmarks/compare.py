@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="sooner, and less exact")
     options = parser.parse_args(arguments)
     subjects.raiseLimits()
-    subjects.pin(0, 1)
+    subjects.pin(1)
     effort = QUICK if options.quick else FULL._replace(accounts=200)
 
     async def run() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from statistics import median
+from time import perf_counter
 from typing import Literal, NamedTuple
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -25,6 +27,7 @@ SIBLINGS = (1, 2, 5, 20)
 SOME = 5
 #: Over how many sessions stanzas are spread that each come in a read of their own.
 SPREAD = 100
+WIDE_SPREAD = 200
 
 _PEER = "romeo@example.org/orchard"
 _TEXT = "But, soft! what light through yonder window breaks? It is the east, and Juliet is the sun."
@@ -70,6 +73,10 @@ def chats(way: Way, session: Session, count: int, first: int = 0, payload: str =
     @param payload: what they have beside the body.
     """
     address = f"to='{_PEER}'" if way == "up" else f"to='{session.jid}' from='{_PEER}'"
+    return _chats(address, count, first, payload)
+
+
+def _chats(address: str, count: int, first: int = 0, payload: str = "") -> bytes:
     end = f"</body>{payload}</message>"
     messages = []
     for number in range(first, first + count):
@@ -99,13 +106,13 @@ def _relay(way: Way, payload: str = "") -> Callable[[Scene, int], Awaitable[None
     return run
 
 
-def _spread(way: Way) -> Callable[[Scene, int], Awaitable[None]]:
+def _spread(way: Way, sessions: int) -> Callable[[Scene, int], Awaitable[None]]:
     async def run(scene: Scene, messages: int) -> None:
-        for number in range(messages // SPREAD):
+        for number in range(messages // sessions):
             await gatherResults(
                 [
                     _exchange(way, [session], chats(way, session, 1, number), 1)
-                    for session in scene.others[:SPREAD]
+                    for session in scene.others[:sessions]
                 ]
             )
 
@@ -114,8 +121,13 @@ def _spread(way: Way) -> Callable[[Scene, int], Awaitable[None]]:
 
 def _oneInFlight(way: Way) -> Callable[[Scene, int], Awaitable[None]]:
     async def run(scene: Scene, messages: int) -> None:
+        seconds = []
         for number in range(messages):
-            await _exchange(way, [scene.single], chats(way, scene.single, 1, number), 1)
+            data = chats(way, scene.single, 1, number)
+            begun = perf_counter()
+            await _exchange(way, [scene.single], data, 1)
+            seconds.append(perf_counter() - begun)
+        scene.latencies[way] = min(scene.latencies[way], median(seconds) * 1e6)
 
     return run
 
@@ -130,6 +142,13 @@ def _show(
             await _exchange(way, sessions, data, burst)
 
     return run
+
+
+async def _deliver(scene: Scene, messages: int) -> None:
+    """One client sends to another, through a server."""
+    for first in range(0, messages, BURST):
+        data = _chats(f"to='{scene.single.jid}'", BURST, first)
+        await _exchange("down", [scene.single], data, BURST)
 
 
 def _bring(way: Way, account: Account) -> Callable[[Scene, int], Awaitable[None]]:
@@ -173,13 +192,22 @@ BACK_TO_BACK = (
 )
 #: What is nothing but relaying, of the messages that copies are made of.
 RELAYED: dict[Way, Regime] = {"up": BACK_TO_BACK[0], "down": BACK_TO_BACK[2]}
-SPREAD_OUT = (
-    Regime(f"to server, {SPREAD} sessions in turn", _spread("up"), 4),
-    Regime(f"to client, {SPREAD} sessions in turn", _spread("down"), 4),
-)
 
+
+def _spreadOut(sessions: int) -> tuple[Regime, Regime]:
+    return (
+        Regime(f"to server, {sessions} sessions in turn", _spread("up", sessions), 4),
+        Regime(f"to client, {sessions} sessions in turn", _spread("down", sessions), 4),
+    )
+
+
+SPREAD_OUT = _spreadOut(SPREAD)
+WIDELY_SPREAD = _spreadOut(WIDE_SPREAD)
+#: What a server does; see L{benchmarks.peers}.
+DELIVERED = Regime("delivered by a server", _deliver, 4)
+#: How long each is on its way goes to L{Scene.latencies}.
 ONE_IN_FLIGHT = (
-    Regime("to server, one in flight", _oneInFlight("up"), 8),
+    Regime("to server, one in flight", _oneInFlight("up"), 8, way="up"),
     Regime("to client, one in flight", _oneInFlight("down"), 8),
 )
 

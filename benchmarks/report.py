@@ -42,6 +42,11 @@ def limit(goal: float | None) -> str:
     return "" if goal is None else f"<= {goal:g}"
 
 
+def verdict(value: float, goal: float) -> str:
+    """Whether a goal is met."""
+    return "met" if value <= goal else "missed"
+
+
 def table(
     heading: str, columns: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]
 ) -> list[str]:

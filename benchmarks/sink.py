@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import re
 
-from twisted.internet.interfaces import ITransport
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 
 from benchmarks.tally import Tally
@@ -54,12 +54,16 @@ class SinkStream(Protocol):
     """
 
     factory: Sink
-    transport: ITransport
+    transport: ITCPTransport
 
     def __init__(self) -> None:
         self.tally = Tally()
         self._rest = b""
         self._user = b""
+
+    def connectionMade(self) -> None:
+        # What is measured should not wait for acknowledgements.
+        self.transport.setTcpNoDelay(True)
 
     def dataReceived(self, data: bytes) -> None:
         self.tally.feed(data)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from twisted.internet import reactor
-from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.internet.ssl import Certificate
+from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint
+from twisted.internet.ssl import Certificate, CertificateOptions, PrivateCertificate
 
-from benchmarks.client import Door
+from benchmarks.client import Door, Tls
 from benchmarks.regimes import Regime
 from benchmarks.scenes import Scene
 from benchmarks.sink import DOMAIN, Sink
@@ -41,7 +41,7 @@ class Effort(NamedTuple):
 
 
 FULL = Effort(messages=12000, repeats=7, accounts=500)
-QUICK = Effort(messages=4000, repeats=3, accounts=100, quick=True)
+QUICK = Effort(messages=4000, repeats=2, accounts=100, quick=True)
 
 
 class Stage:
@@ -49,12 +49,18 @@ class Stage:
     Where one part of the benchmark is measured.
 
     @ivar directory: for files; it has C{ca.pem}, C{cert.pem} and C{key.pem}.
+    @ivar pictures: what is to be kept beside the report, by file name.
     @ivar upstream: the port, on 127.0.0.1, of the server behind.
+    @ivar tlsUpstream: the port where the same server has TLS at once.
     """
 
-    def __init__(self, directory: Path, sink: Sink, upstream: int, stack: ExitStack) -> None:
+    def __init__(
+        self, directory: Path, sink: Sink, upstream: int, tlsUpstream: int, stack: ExitStack
+    ) -> None:
         self.directory = directory
+        self.pictures: dict[str, str] = {}
         self.upstream = upstream
+        self.tlsUpstream = tlsUpstream
         self._authority = Certificate.loadPEM((directory / "ca.pem").read_bytes())
         self._sink = sink
         self._stack = stack
@@ -71,21 +77,41 @@ class Stage:
         scenes = {}
         for name, subject in subjects.items():
             subject.waitUntilListening()
-            door = Door(subject.port, subject.tls, self._authority, self._sink)
-            scenes[name] = Scene(subject, door)
+            scenes[name] = Scene(subject, self.door(subject.port, subject.tls))
         return scenes
+
+    def callback(self, function: Callable[[], None]) -> None:
+        """Have something called at the end."""
+        self._stack.callback(function)
+
+    def door(self, port: int, tls: Tls) -> Door:
+        """Where clients log in: a port, and how they get TLS there."""
+        return Door(port, tls, self._authority, self._sink)
 
 
 @asynccontextmanager
 async def stage() -> AsyncIterator[Stage]:
     """A stage with a server of its own."""
     sink = Sink()
-    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(sink)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         certificates.make(directory, DOMAIN)
-        yield Stage(directory, sink, port.getHost().port, stack)
-    await port.stopListening()
+        shown = PrivateCertificate.loadPEM((directory / "full.pem").read_bytes())
+        options = CertificateOptions(
+            privateKey=shown.privateKey.original,
+            certificate=shown.original,
+            # Without any, Twisted refuses those who name one.
+            acceptableProtocols=[b"xmpp-client"],
+        )
+        endpoints = (
+            TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"),
+            SSL4ServerEndpoint(reactor, 0, options, interface="127.0.0.1"),
+        )
+        ports = [await endpoint.listen(sink) for endpoint in endpoints]
+        upstream, tlsUpstream = (port.getHost().port for port in ports)
+        yield Stage(directory, sink, upstream, tlsUpstream, stack)
+        for port in ports:
+            await port.stopListening()
 
 
 async def lowest(

@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.client import Tls
@@ -19,22 +20,75 @@ from xmpproxy.lab.server import freePort
 _CONFIG = """\
 [[listen]]
 endpoint = "tcp:{port}:interface=127.0.0.1"
+tls = "{tls}"
 [tls]
 certificate = "cert.pem"
 private-key = "key.pem"
 [[domain]]
 name = "example.com"
 upstream = "tcp:127.0.0.1:{upstream}"
-upstream-tls = "none"
+upstream-tls = "{upstreamTls}"
+upstream-trust = "ca.pem"
 [limits]
 queue-bytes = 16777216
 """
+#: Of version 1.0, and of 1.1, which calls the first line's key by the second's.
+_XMPP_PROXY = """\
+listen = ["127.0.0.1:{port}"]
+incoming_listen = ["127.0.0.1:{port}"]
+c2s_target = "127.0.0.1:{upstream}"
+s2s_target = "127.0.0.1:{upstream}"
+proxy = false
+max_stanza_size_bytes = 262144
+tls_key = "key.pem"
+tls_cert = "cert.pem"
+"""
+_HAPROXY = """\
+defaults
+    mode tcp
+    timeout connect 10s
+    timeout client 1h
+    timeout server 1h
+listen xmpp
+    bind 127.0.0.1:{port} ssl crt full.pem
+    server sink 127.0.0.1:{upstream}{tls}
+"""
+_HAPROXY_TLS = " ssl verify required ca-file ca.pem sni str(example.com) verifyhost example.com"
 _ROOT = Path(__file__).parent.parent
 _START_SECONDS = 20
 _CORES = sorted(os.sched_getaffinity(0))
 
 
-class Subject:
+class Process:
+    """A process."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        # See clock_getcpuclockid(3): all threads count.
+        self._clock = (~pid << 3) | 2
+
+    @property
+    def cpu(self) -> float:
+        """The CPU time that it has had, in seconds, the kernel's work for it included."""
+        return time.clock_gettime(self._clock)
+
+    @property
+    def memory(self) -> int:
+        """Its resident memory, in KiB."""
+        status = Path(f"/proc/{self._pid}/status").read_text()
+        resident = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+        assert resident is not None
+        return int(resident[1])
+
+
+class Nothing:
+    """No process: clients connect to the server behind."""
+
+    cpu = 0.0
+    memory = 0
+
+
+class Subject(Process):
     """
     A process that clients connect to.
 
@@ -54,7 +108,7 @@ class Subject:
         self.port = port
         self.tls = tls
         self._output = directory / f"{port}.log"
-        with self._output.open("wb") as log:
+        with self._output.open("wb") as log, pinned():
             self._process = subprocess.Popen(
                 command,
                 cwd=directory,
@@ -62,9 +116,7 @@ class Subject:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        # The clock of a process's CPU time, see clock_getcpuclockid(3).
-        self._clock = (~self._process.pid << 3) | 2
-        pin(self._process.pid, 0)
+        super().__init__(self._process.pid)
 
     def waitUntilListening(self) -> None:
         """
@@ -85,19 +137,6 @@ class Subject:
             return False
         return True
 
-    @property
-    def cpu(self) -> float:
-        """The CPU time that it has had, in seconds, the kernel's work for it included."""
-        return time.clock_gettime(self._clock)
-
-    @property
-    def memory(self) -> int:
-        """Its resident memory, in KiB."""
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        resident = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
-        assert resident is not None
-        return int(resident[1])
-
     def stop(self) -> None:
         """End it at once."""
         self._process.kill()
@@ -110,31 +149,53 @@ def raiseLimits() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def pin(pid: int, core: int) -> None:
+def pin(core: int) -> None:
     """
-    Keep a process on one core, as far as there are as many.
+    Keep this process on one core, as far as there are as many.
 
-    @param pid: 0 for this one.
     @param core: its number among those that we may use.
     """
-    os.sched_setaffinity(pid, {_CORES[core % len(_CORES)]})
+    os.sched_setaffinity(0, {_CORES[core % len(_CORES)]})
 
 
-def proxy(directory: Path, upstream: int, *, mirror: bool = True, root: Path = _ROOT) -> Subject:
+@contextmanager
+def pinned() -> Iterator[None]:
+    """Processes that are started meanwhile stay on the first core, with all their threads."""
+    cores = os.sched_getaffinity(0)
+    pin(0)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def proxy(
+    directory: Path,
+    upstream: int,
+    *,
+    tls: Tls = "starttls",
+    upstreamTls: Tls = "none",
+    mirror: bool = True,
+    root: Path = _ROOT,
+) -> Subject:
     """
     The proxy itself, as C{twistd} runs it.
 
+    @param tls: how clients get TLS.
+    @param upstreamTls: how the server behind gives it.
     @param mirror: whether it mirrors messages, see L{benchmarks.unmirrored}.
     @param root: where its code is, if that is not the one at hand.
     """
     port = freePort()
     config = directory / f"{port}.toml"
-    config.write_text(_CONFIG.format(port=port, upstream=upstream))
+    config.write_text(
+        _CONFIG.format(port=port, tls=tls, upstream=upstream, upstreamTls=upstreamTls)
+    )
     twistd = [str(Path(sys.executable).with_name("twistd"))]
     if not mirror:
         twistd = [sys.executable, "-m", "benchmarks.unmirrored"]
     command = [*twistd, "-n", "--pidfile=", "xmpproxy", "--config", config.name]
-    return Subject(command, port, "starttls", directory, root)
+    return Subject(command, port, tls, directory, root)
 
 
 def relay(kind: str, directory: Path, upstream: int, tls: bool = True) -> Subject:
@@ -145,3 +206,24 @@ def relay(kind: str, directory: Path, upstream: int, tls: bool = True) -> Subjec
         endpoint = f"ssl:{port}:privateKey=key.pem:certKey=cert.pem:interface=127.0.0.1"
     command = [sys.executable, "-m", "benchmarks.relays", kind, endpoint, str(upstream)]
     return Subject(command, port, "direct" if tls else "none", directory)
+
+
+def haproxy(program: str, directory: Path, upstream: int, *, upstreamTls: bool = False) -> Subject:
+    """
+    HAProxy, as C{program}: TLS with clients and then any bytes.
+
+    @param upstreamTls: whether there is TLS with the server behind, too.
+    """
+    port = freePort()
+    config = directory / f"{port}.cfg"
+    tls = _HAPROXY_TLS if upstreamTls else ""
+    config.write_text(_HAPROXY.format(port=port, upstream=upstream, tls=tls))
+    return Subject([program, "-db", "-f", config.name], port, "direct", directory)
+
+
+def xmppProxy(program: str, directory: Path, upstream: int) -> Subject:
+    """The XMPP proxy written in Rust, as C{program}: TLS with clients, none with the server."""
+    port = freePort()
+    config = directory / f"{port}.toml"
+    config.write_text(_XMPP_PROXY.format(port=port, upstream=upstream))
+    return Subject([program, config.name], port, "direct", directory)

@@ -29,22 +29,30 @@ def install(kinds: Sequence[str]) -> None:
     missing = [kind for kind in kinds if available(kind) is not None]
     packages = [kind for kind in missing if kind != "pyjabber"]
     if packages:
-        command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
-        if shutil.which("apt-get") is None:
-            raise LabError(f"no apt-get here; install by hand: {' '.join(packages)}")
-        if os.geteuid() != 0:
-            raise LabError(f"missing: {' '.join(packages)}. As root: {' '.join(command)}")
-        print(f"Installing {', '.join(packages)} with apt-get (services stay off).", flush=True)
-        # Erlang brings a port mapper that listens on every address.
-        new = packages if shutil.which("erl") else [*packages, "erlang-base"]
-        with _servicesOff():
-            _run("apt-get", "update", "-qq")
-            _run(command[0], "-qq", "-o", "DPkg::Lock::Timeout=300", *command[1:])
-        if _SYSTEMD.is_dir() and (units := _units(new)):
-            _run("systemctl", "disable", "--now", *units)
+        installPackages(packages)
     reasons = [reason for kind in missing if (reason := available(kind)) is not None]
     if reasons:
         raise LabError("; ".join(reasons))
+
+
+def installPackages(packages: Sequence[str]) -> None:
+    """Install Debian packages, saying so first. Their services stay off.
+
+    @raise LabError: that cannot be done here; the text says what to do.
+    """
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
+    if shutil.which("apt-get") is None:
+        raise LabError(f"no apt-get here; install by hand: {' '.join(packages)}")
+    if os.geteuid() != 0:
+        raise LabError(f"missing: {' '.join(packages)}. As root: {' '.join(command)}")
+    print(f"Installing {', '.join(packages)} with apt-get (services stay off).", flush=True)
+    # Erlang brings a port mapper that listens on every address.
+    new = packages if shutil.which("erl") else [*packages, "erlang-base"]
+    with _servicesOff():
+        _run("apt-get", "update", "-qq")
+        _run(command[0], "-qq", "-o", "DPkg::Lock::Timeout=300", *command[1:])
+    if _SYSTEMD.is_dir() and (units := _units(new)):
+        _run("systemctl", "disable", "--now", *units)
 
 
 @contextmanager
