@@ -29,8 +29,8 @@ _STRAIGHT = ("straight", "straight, TLS")
 _UP, _DOWN = regimes.RELAYED["up"], regimes.RELAYED["down"]
 _PLAN = (_UP, _DOWN, *regimes.WIDELY_SPREAD, *regimes.ONE_IN_FLIGHT)
 _COPIES = tuple(regimes.COPIES[kind, regimes.SOME] for kind in regimes.KINDS)
-#: The CPU time (microseconds) that a copy may take, and its ratio to a server's message.
-_COPY_GOAL, _SERVER_GOAL = 6, 0.1
+#: What a copy may cost at most of what a server spends on a message.
+_SERVER_GOAL = 0.1
 
 
 class _Row(NamedTuple):
@@ -178,7 +178,8 @@ def _copies(costs: Costs, server: bool) -> list[str]:
     for regime in _COPIES:
         relayed = costs[regimes.RELAYED[regime.way], _US]
         copy = (costs[regime, _US] - relayed) / regimes.SOME
-        cells = [f"{copy:.1f}", limit(_COPY_GOAL), verdict(copy, _COPY_GOAL)]
+        assert regime.goal is not None
+        cells = [f"{copy:.1f}", limit(regime.goal), verdict(copy, regime.goal)]
         if server:
             ratio = copy / delivered
             cells += [f"{delivered:.1f}", f"{ratio:.2f}"]

@@ -221,7 +221,7 @@ def _copies(kind: Kind, siblings: int = SOME, payload: str = "", burst: int = BU
         name += ", one at a time"
     account = Account(siblings, carbons)
     share = 40 if burst == 1 else 16 if siblings > 10 else 4
-    return Regime(name, _show(way, account, payload, burst), share, 12, way, account)
+    return Regime(name, _show(way, account, payload, burst), share, 6, way, account)
 
 
 def _served(kind: Kind) -> Regime:
