@@ -70,10 +70,10 @@ async def measure(stage: Stage, effort: Effort) -> list[str]:
     rows = _rows(costs, scenes)
     if _RUST in scenes:
         stage.pictures["latest.svg"] = _picture(rows, scenes)
+    versions = install.versions()
     heads = [f"Beside its peers, {accounts} sessions", "The same with TLS to the server"]
     return [
-        "",
-        f"Peers: {', '.join(install.versions())}",
+        *(["", f"Peers: {', '.join(versions)}"] if versions else []),
         *_beside(heads[0], rows, scenes, (_US, _RUST, _HAPROXY)),
         *_beside(heads[1], rows, scenes, (_US_TLS, _HAPROXY_TLS)),
         *_copies(costs, _PROSODY in scenes),
