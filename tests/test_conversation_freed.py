@@ -7,17 +7,22 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from tests.conversation import ROMEO, Conversation, Window
+from tests.conversation import BINDING, ROMEO, Client, Conversation, Server, Window
+from xmpproxy import ns
 
 
-class Freed(Conversation):
-    """A session and all its parts, however it ends."""
+class WithoutCollector(Conversation):
+    """With the garbage collector at rest."""
 
     def setUp(self) -> None:
         super().setUp()
         gc.collect()
         gc.disable()
         self.addCleanup(gc.enable)
+
+
+class Freed(WithoutCollector):
+    """A session and all its parts, however it ends."""
 
     def parts(self, window: Window) -> dict[str, weakref.ref[Any]]:
         """What belongs to a session alone."""
@@ -99,3 +104,53 @@ class Freed(Conversation):
     def test_serverMisbehaves(self) -> None:
         """The server sends what is not allowed."""
         self.freed(lambda window: window.server.sends("</message>"))
+
+
+class LoginFreed(WithoutCollector):
+    """An attempt to log in, wherever it ends."""
+
+    def freed(self, client: Client, server: Server) -> None:
+        """The client vanishes; the server closes. Look what is left."""
+        (downstream,), (upstream,) = self.factory.streams, self.upstreams.streams
+        parts = {
+            "login": downstream.authenticator.owner,
+            "downstream": downstream,
+            "downstream transport": downstream.transport,
+            "downstream authenticator": downstream.authenticator,
+            "upstream": upstream,
+            "upstream authenticator": upstream.authenticator,
+        }
+        left = {name: weakref.ref(part) for name, part in parts.items()}
+        del downstream, upstream, parts
+        client.vanishes()
+        server.closes()
+        self.network.settle()
+        for peer in (client, server):
+            peer.vanishes()
+            peer._came.clear()
+        self.assertEqual([name for name, part in left.items() if part() is not None], [])
+
+    def test_beforeLogin(self) -> None:
+        """The client has seen what it could log in with."""
+        self.freed(*self.meets())
+
+    def test_challenged(self) -> None:
+        """The client and the server are in the midst of SASL."""
+        client, server = self.meets()
+        client.sends(f"<auth xmlns='{ns.SASL}' mechanism='PLAIN'/>")
+        server.gets(f"<auth xmlns='{ns.SASL}' mechanism='PLAIN'/>")
+        self.freed(client, server)
+
+    def test_beforeBinding(self) -> None:
+        """The client has logged in, and asks for no resource."""
+        client, server = self.authenticates()
+        client.gets(BINDING)
+        self.freed(client, server)
+
+    def test_binding(self) -> None:
+        """The server has yet to bind the resource."""
+        client, server = self.authenticates()
+        client.gets(BINDING)
+        client.sends(f"<iq type='set' id='bind'><bind xmlns='{ns.BIND}'/></iq>")
+        server.gets(f"<iq type='set' id='bind'><bind xmlns='{ns.BIND}'/></iq>")
+        self.freed(client, server)

@@ -301,6 +301,7 @@ class Login:
 
     def upstreamLost(self, why: str, error: Stanza | None) -> None:
         """The server is gone."""
+        self._sasl = None  # which has a method of this object
         if not self._over:
             self._lose(why, error)
 

@@ -230,8 +230,9 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
         if self._lost:
             return
         self._lost = True
-        if self.owner is not None:
-            self.owner.upstreamLost(why, self._error)
+        owner, self.owner = self.owner, None
+        if owner is not None:
+            owner.upstreamLost(why, self._error)
         elif self.ready is not None and not self.ready.called:
             self.ready.errback(UpstreamFailed(why))
         self.xmlstream.closeStream()
