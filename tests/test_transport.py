@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
 from shutil import rmtree
+from socket import IPPROTO_TCP, TCP_NODELAY
 from typing import Any, cast
 from unittest import SkipTest
 
@@ -45,11 +46,13 @@ class Socket:
     Takes as many bytes of each C{send} as it was told, all if it was told nothing; or raises.
 
     @ivar taken: all that it took.
+    @ivar options: that were set.
     """
 
     def __init__(self, takes: Iterable[int | OSError]) -> None:
         self.taken = b""
         self.closed = False
+        self.options: list[tuple[int, int, int]] = []
         self._takes = deque(takes)
 
     def send(self, data: memoryview) -> int:
@@ -65,8 +68,8 @@ class Socket:
     def setblocking(self, blocking: bool) -> None:
         pass
 
-    def setsockopt(self, *_: object) -> None:
-        pass
+    def setsockopt(self, level: int, name: int, value: int) -> None:
+        self.options.append((level, name, value))
 
     def shutdown(self, how: int) -> None:
         pass
@@ -153,6 +156,10 @@ class WritingTests(SynchronousTestCase):
         stage.transport.write(b"two")
         self.assertEqual(stage.socket.taken, b"onetwo")
         self.assertEqual(stage.reactor.writers, set())
+
+    def test_promptly(self) -> None:
+        """The kernel holds nothing back until the peer has acknowledged what it got before."""
+        self.assertIn((IPPROTO_TCP, TCP_NODELAY, 1), Stage().socket.options)
 
     def test_nothing(self) -> None:
         stage = Stage(FULL)

@@ -39,6 +39,9 @@ class Transport:
         """
         self._connection = connection
         self._socket = _socketOf(connection)
+        if self._socket is not None:
+            # What is written goes out now, not when the peer has acknowledged what went before.
+            self._socket.setTcpNoDelay(True)
 
     def write(self, data: bytes) -> None:
         """
