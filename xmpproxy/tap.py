@@ -24,6 +24,7 @@ from xmpproxy.config import FLAGS, Config, ConfigError, fromFlags, load
 from xmpproxy.connect import clientEndpoint
 from xmpproxy.downstream import Downstream, DownstreamFactory
 from xmpproxy.features import Offers
+from xmpproxy.garbage import Garbage
 from xmpproxy.handlers import CHAIN
 from xmpproxy.ids import copyIds
 from xmpproxy.keepalive import KeepAlive
@@ -94,6 +95,8 @@ def serviceOf(config: Config) -> IService:
     for each in upstreams.values():
         each.setServiceParent(service)
     LeanPolling(reactor).setServiceParent(service)
+    garbage = Garbage(lambda: sum(len(each.streams) for each in upstreams.values()))
+    garbage.setServiceParent(service)
     return service
 
 
