@@ -78,6 +78,12 @@ class Mirror:
         self._habits = habits or Habits()
         self._conversation: list[tuple[Direction, str, str]] = []
 
+    @property
+    def served(self) -> bool:
+        """Whether all sessions are. Where most are not, that is found at the first."""
+        seats = self.seats
+        return seats[0].served and all([each.served for each in seats])
+
     def join(self, seat: Seat) -> None:
         """A resource was bound. Nothing that came before is owed to it."""
         if seat.served and not all(each.served for each in self.seats):
@@ -172,7 +178,7 @@ class Mirror:
 
         @return: whether the siblings may get copies, and why.
         """
-        if len(self.seats) == 1 or all([each.served for each in self.seats]):
+        if len(self.seats) == 1 or self.served:
             return _ALONE
         to = message.attributes.get("to")
         if to is None or carbons.belongs(to, seat.account):
@@ -187,7 +193,7 @@ class Mirror:
 
     def _leftToServer(self, message: Stanza) -> bool:
         # Servers bring what was stored while nobody was there to one session, without carbons.
-        return all([each.served for each in self.seats]) and not _wasStored(message)
+        return self.served and not _wasStored(message)
 
     def _eligible(self, message: Stanza, direction: Direction, account: str, peer: str) -> Decision:
         answers = message.type == "error" and self._answers(message, direction, peer)

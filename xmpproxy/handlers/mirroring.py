@@ -37,8 +37,8 @@ class Mirroring(Link):
     def heeds(self, name: str) -> frozenset[str] | None:
         """Little, while there is nobody to whom a message would have to be shown."""
         seat = self.parent.seat
-        seats = self._mirror.seats
-        if seat.owed or (len(seats) > 1 and not all([each.served for each in seats])):
+        mirror = self._mirror
+        if seat.owed or (len(mirror.seats) > 1 and not mirror.served):
             return None
         return _ALWAYS_HEEDED
 
