@@ -12,7 +12,7 @@ what that is; the rest is in L{xmpproxy.fastpath}.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar
 from xml.sax.saxutils import quoteattr
 
@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from xmpproxy import config, fastpath, ns
 from xmpproxy.account import Account, Accounts
+from xmpproxy.chain import Wants, Way
 from xmpproxy.downstream import Downstream
 from xmpproxy.features import Offers
 from xmpproxy.ids import Ids
@@ -43,11 +44,6 @@ log = Logger()
 
 #: Seconds that a client waits for its bind result at most while links ask the server things.
 PREPARE_SECONDS = 3.0
-
-#: What a link wants to see: names of stanzas, or namespaces of other first-level elements; each
-#: with the namespaces of which one must be among the children, or L{None} for all.
-Wants = Mapping[str, frozenset[str] | None]
-
 
 #: Seconds that a client gets to acknowledge something while nothing more is read for it.
 ACKNOWLEDGE_SECONDS = 60.0
@@ -77,13 +73,7 @@ class Link(XMPPHandler):  # type: ignore[misc]  # wokkel has no annotations
         return None
 
     def heeds(self, name: str) -> frozenset[str] | None:
-        """
-        What it cannot do without, just now, of stanzas of which C{fromClient} or C{fromServer} says
-        that it wants all. Asked before each read.
-
-        @return: namespaces of children, as in L{Wants}; L{None} for all. It may see more of them,
-            and errors always.
-        """
+        """See L{Seer}."""
         return None
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
@@ -107,37 +97,8 @@ class Chain:
         @param links: in the order in which they meet a stanza, whichever way it goes.
         """
         self.links = tuple(links)
-        self.fromClient = _index([link.fromClient for link in links])
-        self.fromServer = _index([link.fromServer for link in links])
-        self.skippedFromClient = _skippable(self.fromClient)
-        self.skippedFromServer = _skippable(self.fromServer)
-
-
-_Interests = tuple[tuple[int, frozenset[str] | None], ...]
-
-
-def _index(wants: Sequence[Wants]) -> dict[str, _Interests]:
-    keys: set[str] = {"message", "presence", "iq"}.union(*wants)
-    return {
-        key: tuple((at, each[key]) for at, each in enumerate(wants) if key in each) for key in keys
-    }
-
-
-#: Names of stanzas that may pass unseen; each with the namespaces that somebody always wants, and
-#: the links that want all, but need not at times.
-_Skippable = tuple[tuple[str, frozenset[str], tuple[int, ...]], ...]
-
-
-def _skippable(interests: Mapping[str, _Interests]) -> _Skippable:
-    found = []
-    for name in ("message", "presence", "iq"):
-        always: frozenset[str] = frozenset()
-        for _, namespaces in interests[name]:
-            always |= namespaces or frozenset()
-        if ns.CLIENT not in always:
-            doubtful = tuple(at for at, namespaces in interests[name] if namespaces is None)
-            found.append((name, always, doubtful))
-    return tuple(found)
+        self.fromClient = Way([link.fromClient for link in links])
+        self.fromServer = Way([link.fromServer for link in links])
 
 
 @implementer(IPushProducer)
@@ -271,13 +232,13 @@ class Session(XMPPHandlerCollection):
     # The fast path
 
     def _unwantedFromClient(self) -> fastpath.Unwanted:
-        unwanted = self._unwanted(self._chain.skippedFromClient)
+        unwanted = self._chain.fromClient.unwanted(self._links)
         if self._pinged is not None:  # the answer is for us
             unwanted = _butIqs(unwanted)
         return unwanted
 
     def _unwantedFromServer(self) -> fastpath.Unwanted:
-        unwanted = self._unwanted(self._chain.skippedFromServer)
+        unwanted = self._chain.fromServer.unwanted(self._links)
         if self._asked:  # the answer is for us
             unwanted = _butIqs(unwanted)
         if self.management.keeps is not None and not self.seat.outbox.empty:
@@ -285,19 +246,6 @@ class Session(XMPPHandlerCollection):
         if self.seat.holding is not None:  # one of a run might have to wait
             unwanted = tuple(each for each in unwanted if each[0] == "iq")
         return unwanted
-
-    def _unwanted(self, skippable: _Skippable) -> fastpath.Unwanted:
-        """What need not meet the chain."""
-        unwanted = []
-        for name, heeded, doubtful in skippable:
-            for at in doubtful:
-                more = self._links[at].heeds(name)
-                if more is None or ns.CLIENT in more:
-                    break
-                heeded |= more
-            else:
-                unwanted.append((name, heeded))
-        return tuple(unwanted)
 
     # A stanza's trip
 
@@ -307,7 +255,7 @@ class Session(XMPPHandlerCollection):
             self._held[0].extend(stanzas)
             return
         came = 0
-        interests = self._chain.fromClient
+        interests = self._chain.fromClient.interests
         out = self._serverOutput
         for stanza in stanzas:
             if isinstance(stanza, fastpath.Run):
@@ -346,7 +294,7 @@ class Session(XMPPHandlerCollection):
     def upstreamStanzas(self, stanzas: list[Stanza]) -> None:
         """From the server, through the chain, to the client."""
         came = 0
-        interests = self._chain.fromServer
+        interests = self._chain.fromServer.interests
         put = self.seat.outbox.put
         for stanza in stanzas:
             if isinstance(stanza, fastpath.Run):

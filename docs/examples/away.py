@@ -6,7 +6,8 @@ from typing import ClassVar
 from xml.sax.saxutils import quoteattr
 
 from xmpproxy import ns
-from xmpproxy.session import Link, Wants
+from xmpproxy.chain import Wants
+from xmpproxy.session import Link
 from xmpproxy.stanza import Stanza
 
 

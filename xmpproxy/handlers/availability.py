@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from xmpproxy import ns
-from xmpproxy.session import Link, Wants
+from xmpproxy.chain import Wants
+from xmpproxy.session import Link
 from xmpproxy.stanza import Stanza
 
 

@@ -7,8 +7,9 @@ from typing import ClassVar
 from twisted.words.protocols.jabber.error import StanzaError, StreamError
 
 from xmpproxy import ns
+from xmpproxy.chain import Wants
 from xmpproxy.iqs import answer, refusal
-from xmpproxy.session import Link, Wants
+from xmpproxy.session import Link
 from xmpproxy.stanza import Stanza
 
 

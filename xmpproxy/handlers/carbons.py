@@ -9,8 +9,9 @@ from twisted.logger import Logger
 from twisted.words.protocols.jabber.error import StanzaError
 
 from xmpproxy import ns
+from xmpproxy.chain import Wants
 from xmpproxy.iqs import answer, offers, refusal
-from xmpproxy.session import Link, Wants
+from xmpproxy.session import Link
 from xmpproxy.stanza import Stanza
 
 log = Logger()

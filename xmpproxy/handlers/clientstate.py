@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from xmpproxy import ns
-from xmpproxy.session import Link, Wants
+from xmpproxy.chain import Wants
+from xmpproxy.session import Link
 from xmpproxy.stanza import Stanza
 
 #: Of what may wait for a client that does not read, this part may be held for one that is inactive.

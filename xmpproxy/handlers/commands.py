@@ -9,8 +9,9 @@ from twisted.words.protocols.jabber.error import StanzaError
 from twisted.words.xish.domish import Element
 
 from xmpproxy import ns
+from xmpproxy.chain import Wants
 from xmpproxy.iqs import refusal
-from xmpproxy.session import Link, Wants
+from xmpproxy.session import Link
 from xmpproxy.stanza import Stanza, serialize
 
 log = Logger()

@@ -11,8 +11,9 @@ from twisted.python.failure import Failure
 from xmpproxy import carbons, ns
 from xmpproxy.barrier import Barrier
 from xmpproxy.carbons import Direction, Forged
+from xmpproxy.chain import Wants
 from xmpproxy.mirror import Mirror
-from xmpproxy.session import Link, Wants
+from xmpproxy.session import Link
 from xmpproxy.stanza import Stanza
 
 log = Logger()

@@ -14,10 +14,11 @@ from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.error import StreamError
 
 from xmpproxy import ns
+from xmpproxy.chain import Wants
 from xmpproxy.ledger import Ledger
 from xmpproxy.leg import Leg
 from xmpproxy.management import Management
-from xmpproxy.session import Link, Wants
+from xmpproxy.session import Link
 from xmpproxy.stanza import Stanza
 from xmpproxy.streammanagement import (
     Answer,
