@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from typing import Protocol
@@ -23,6 +24,11 @@ from xmpproxy.streammanagement import Enable, Failed, Refused, Resume, parse
 from xmpproxy.upstream import Upstream, UpstreamFailed, UpstreamOwner, Upstreams
 
 log = Logger()
+
+
+#: Nearly all full JIDs: all that is in them is what stringprep leaves alone, case included. To ask
+#: it takes longer than all else that becomes of a bind result.
+_SIMPLE = re.compile("""[a-z0-9._+-]+@[a-z0-9.-]+/[!-~]+""")
 
 
 class Starting(DownstreamOwner, UpstreamOwner, Protocol):
@@ -149,7 +155,8 @@ class Login:
             self._upstream.send(stanza)
         elif self._sasl is None and self._started and self._binds(stanza):
             if self._unasked is not None:
-                self._start(_answering(stanza, self._unasked), [], [])
+                answer = _answering(stanza, self._unasked)
+                self._start(answer, _boundJid(answer, self._domain.name), [], [])
             else:
                 self._bind(stanza)
         elif self._sasl is None and self._started and stanza.namespace in ns.STREAM_MANAGEMENT:
@@ -272,7 +279,7 @@ class Login:
                 return
             if self._resume is None:
                 pipelined, self._pipelined = self._pipelined, []
-                self._start(answer, rest, pipelined)
+                self._start(answer, bound, rest, pipelined)
                 return
             self._unasked = answer
             if self._takesOver(self._resume[0], bound.partition("/")[0]):
@@ -287,10 +294,11 @@ class Login:
         self._downstream.transport.resumeProducing()
         self.downstreamStanzas(pipelined)
 
-    def _start(self, answer: Stanza, rest: list[Stanza], pipelined: list[Stanza]) -> None:
+    def _start(
+        self, answer: Stanza, bound: str, rest: list[Stanza], pipelined: list[Stanza]
+    ) -> None:
         """The client has a resource."""
         assert self._upstream is not None
-        bound = _boundJid(answer, self._domain.name)
         self._binding = None
         session = self._bound(self._downstream, self._upstream, bound, self._offers)
         session.start(answer)
@@ -334,6 +342,8 @@ def _boundJid(answer: Stanza, domain: str) -> str:
     )
     if not text:
         raise ValueError("the server bound no resource")
+    if _SIMPLE.fullmatch(text) and text.partition("@")[2].partition("/")[0] == domain:
+        return text
     try:
         bound = jid.JID(text)
     except (jid.InvalidFormat, UnicodeError, IndexError):  # what its stringprep raises

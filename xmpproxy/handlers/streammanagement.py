@@ -101,31 +101,32 @@ class StreamManagement(Link, Management):
     def serverTurn(self) -> None:
         """All that a read from the server has brought is on its way."""
         session = self.parent
-        if self._client is not None:
-            if session.nothingWaits:
-                self._down.mark(session.toClient, session.fromServer)
-        elif session.clientTakes:
-            # A client without stream management: it is enough that its system has it.
+        if self._server is None:
+            return
+        if self._client is not None and session.nothingWaits:
+            self._down.mark(session.toClient, session.fromServer)
+        if self._serverAsks:
+            self._serverAsks = False
+            self._answerServer(self._server)
+
+    def _answerServer(self, server: Leg) -> None:
+        session = self.parent
+        if self._client is None and session.clientTakes:
+            # It cannot say what it has handled: it is enough that the system has taken it.
             self._down.acknowledge(session.toClient)
             self._down.mark(session.toClient, session.fromServer)
-        self._answerServer()
-
-    def _answerServer(self) -> None:
-        if self._serverAsks and self._server is not None:
-            self._serverAsks = False
-            self.parent.sayServer(self._server.answer(self._down.handled))
-            self.parent.flushUpstream()
+        session.sayServer(server.answer(self._down.handled))
+        session.flushUpstream()
 
     def farewell(self) -> None:
         """The session ends: tell the server the last that is known."""
         if self._server is not None:
-            self._serverAsks = True
-            self._answerServer()
+            self._answerServer(self._server)
 
     @property
     def unhandled(self) -> int:
-        """How many of the server's stanzas the client has not handled."""
-        return self.parent.fromServer - self._down.handled
+        """How many of the server's stanzas it has not been told to be handled, if it asks."""
+        return 0 if self._server is None else self.parent.fromServer - self._down.handled
 
     def ended(self) -> None:
         """The session is over: nobody can come back to it."""
