@@ -25,6 +25,11 @@ from xmpproxy.upstream import Upstream, UpstreamFailed, UpstreamOwner, Upstreams
 
 log = Logger()
 
+#: Seconds in which a server has to have handled what came on a stream that is to be resumed.
+SETTLE_SECONDS = 10.0
+#: How many elements of stream management a client may send in vain.
+MOST_REFUSED = 10
+
 
 #: Nearly all full JIDs: all that is in them is what stringprep leaves alone, case included. To ask
 #: it takes longer than all else that becomes of a bind result.
@@ -63,6 +68,8 @@ class Login:
         self._offers = features.Offers()
         self._resumables = resumables
         self._resume: tuple[Resume, str] | None = None  # what the client wants, in which version
+        self._settling: Deferred[None] | None = None  # until the earlier session can be resumed
+        self._refused = 0
         self._unasked: Stanza | None = None  # a bind result that the client has not asked for
         self._over = False  # somebody else has the client
         self._pipelined: list[Stanza] = []
@@ -186,32 +193,60 @@ class Login:
                 self._resume = (element, stanza.namespace)
                 self._bind(_bindRequest())
         except Refused as refused:
-            self._downstream.write(refused.failed.written(stanza.namespace))
+            self._refuse(refused.failed, stanza.namespace)
         except StreamError as error:
             self._downstream.authenticator.refuse(error)
+
+    def _refuse(self, failed: Failed, namespace: str) -> None:
+        self._refused += 1
+        if self._refused > MOST_REFUSED:
+            self._downstream.authenticator.refuse(StreamError("policy-violation", text="log in"))
+        else:
+            self._downstream.write(failed.written(namespace))
 
     def _takesOver(self, resume: Resume, bareJid: str) -> bool:
         """Have the client's earlier session part with its stream, if it is the client's."""
         session = self._resumables.find(resume.previd)
         if session is None or session.bareJid != bareJid:
             return False
-        session.whenAway().addCallback(lambda _: self._goOn(session))
+        self._settling = session.whenAway()
+        self._settling.addTimeout(SETTLE_SECONDS, self._downstream.clock)
+        self._settling.addCallbacks(self._settled, self._unsettled, (session,))
         return True
 
-    def _goOn(self, session: Resumable) -> None:
+    def _settled(self, result: None, session: Resumable) -> None:
         """The earlier session has handled all of its earlier stream."""
-        assert self._resume is not None and self._upstream is not None
-        (resume, namespace), self._resume = self._resume, None
-        pipelined, self._pipelined = self._pipelined, []
-        self._binding = None
+        assert self._resume is not None
+        self._settling = None
         if self._downstream.closing:
             return
-        try:
-            if self._resumables.find(resume.previd) is not session:
-                raise Refused("item-not-found")
-            session.resume(self._downstream, resume, namespace)
-        except Refused as refused:
-            self._downstream.write(refused.failed.written(namespace))
+        resume, namespace = self._resume
+        if self._resumables.find(resume.previd) is not session:
+            self._goOn(Refused("item-not-found"))
+        elif not session.away:  # another client was quicker
+            self._takesOver(resume, session.bareJid)
+        else:
+            try:
+                session.resume(self._downstream, resume, namespace)
+            except Refused as refused:
+                self._goOn(refused)
+            else:
+                self._goOn(None)
+
+    def _unsettled(self, failure: Failure) -> None:
+        """That takes long, or the client is gone."""
+        self._settling = None
+        if not self._downstream.closing:
+            self._goOn(Refused("remote-server-timeout"))
+
+    def _goOn(self, refused: Refused | None) -> None:
+        """The client has its earlier session again, or may bind a resource."""
+        assert self._resume is not None and self._upstream is not None
+        (_, namespace), self._resume = self._resume, None
+        pipelined, self._pipelined = self._pipelined, []
+        self._binding = None
+        if refused is not None:
+            self._refuse(refused.failed, namespace)
             self._downstream.transport.resumeProducing()
             self.downstreamStanzas(pipelined)
             return
@@ -236,6 +271,8 @@ class Login:
         """The client is gone."""
         if self._opening is not None:
             self._opening.cancel()
+        if self._settling is not None:
+            self._settling.cancel()
         if self._upstream is not None:
             self._upstream.closeStream()
         log.info(
@@ -288,7 +325,7 @@ class Login:
         self._binding = None
         if self._resume is not None:
             (_, namespace), self._resume = self._resume, None
-            self._downstream.write(Failed("item-not-found").written(namespace))
+            self._refuse(Failed("item-not-found"), namespace)
         else:
             self._downstream.send(answer)
         self._downstream.transport.resumeProducing()

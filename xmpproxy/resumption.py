@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Protocol
 
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 
 from xmpproxy.config import StreamManagement
@@ -17,7 +18,10 @@ class Resumable(Protocol):
     A session.
 
     @ivar bareJid: whose it is.
+    @ivar away: whether its client's stream was lost.
     """
+
+    away: bool
 
     @property
     def bareJid(self) -> str:
@@ -41,10 +45,10 @@ class Resumable(Protocol):
         """Wait for the client no longer."""
 
 
-class Resumables:
+class Resumables(Service):
     """
     Those of the whole process. Of sessions whose client is away, only so many and so many bytes are
-    kept; with more the one that has been away longest ends.
+    kept; with more the one that has been away longest ends. Once this has stopped there are none.
 
     @ivar seconds: for how long each is kept; 0: not at all.
     """
@@ -85,10 +89,19 @@ class Resumables:
         """
         self._bytes += bytes - self._away.get(session, 0)
         self._away[session] = bytes
+        self._keepTo("no room to keep it")
+
+    def _keepTo(self, why: str) -> None:
         while self._away and (len(self._away) > self._mostAway or self._bytes > self._mostBytes):
             oldest = next(iter(self._away))
             self.back(oldest)
-            oldest.expire("no room to keep it")
+            oldest.expire(why)
+
+    def stopService(self) -> None:
+        """The proxy ends: so do the sessions whose clients are away, be it now or soon."""
+        super().stopService()
+        self._mostAway = 0
+        self._keepTo("shutdown")
 
     def back(self, session: Resumable) -> None:
         """A session's client is there again, or never will be."""

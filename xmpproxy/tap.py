@@ -88,10 +88,12 @@ def serviceOf(config: Config) -> IService:
     _endWithZero(reactor)
     upstreams = buildUpstreams(config, reactor)
     accounts = Accounts(copyIds())
-    listeners = buildListeners(config, reactor, upstreams, accounts)
+    resumables = Resumables(config.stream_management)
+    listeners = buildListeners(config, reactor, upstreams, accounts, resumables)
     service = ProxyService(config, reactor, listeners, _stderr())
     idleSeconds = config.stream_management.idle_seconds
     KeepAlive(idleSeconds, accounts, reactor).setServiceParent(service)
+    resumables.setServiceParent(service)
     for each in upstreams.values():
         each.setServiceParent(service)
     LeanPolling(reactor).setServiceParent(service)
@@ -115,11 +117,13 @@ def buildUpstreams(config: Config, reactor: Any) -> Mapping[str, Upstreams]:
 
 
 def buildListeners(
-    config: Config, reactor: Any, upstreams: Mapping[str, Upstreams], accounts: Accounts
+    config: Config,
+    reactor: Any,
+    upstreams: Mapping[str, Upstreams],
+    accounts: Accounts,
+    resumables: Resumables,
 ) -> Sequence[Listener]:
     """What serves the clients: one for each of C{config.listen}, in that order."""
-
-    resumables = Resumables(config.stream_management)
 
     def login(downstream: Downstream, domain: str) -> Login:
         return Login(downstream, upstreams[domain], bound, resumables)
