@@ -111,6 +111,7 @@ class Peer(Protocol):
     A client or server, whose author is the test.
 
     @ivar raw: the bytes of the element that was got last.
+    @ivar handled: how many stanzas have come since stream management was enabled.
     @ivar ignores: whether what comes is not worth reading.
     @ivar gone: whether its connection is lost, and C{reason}: why.
     """
@@ -122,6 +123,7 @@ class Peer(Protocol):
 
     def __init__(self, network: Network, secrets: set[bytes]) -> None:
         self.raw = b""
+        self.handled = 0
         self._network = network
         self._secrets = secrets
         self._reader: StreamReader | None = None
@@ -140,6 +142,10 @@ class Peer(Protocol):
     def restarts(self) -> None:
         """Take what comes next as the beginning of a stream."""
         self._reader = None
+
+    def acknowledges(self, namespace: str = ns.STREAM_MANAGEMENT[0]) -> None:
+        """Say how many stanzas have come since stream management was enabled (XEP-0198)."""
+        self.sends(f"<a xmlns='{namespace}' h='{self.handled % 2**32}'/>")
 
     def closes(self) -> None:
         """Close the stream, and the connection."""
@@ -218,15 +224,19 @@ class Peer(Protocol):
         self.getsEnd()
         self.losesConnection()
 
-    def getsError(self, condition: str) -> None:
-        """The next is a stream error, whatever its text, and the end of stream and connection."""
+    def getsError(self, condition: str, *more: tuple[str, str]) -> None:
+        """
+        The next is a stream error, whatever its text, and the end of stream and connection.
+
+        @param more: what else it says.
+        """
         kind, element, _ = self._next(condition)
         said = [] if element is None else [(each.uri, each.name) for each in element.elements()]
         wanted = [(ns.STREAM_ERRORS, condition)]
         if (
             element is None
             or (element.uri, element.name) != (ns.STREAMS, "error")
-            or said not in (wanted, [*wanted, _ERROR_TEXT])
+            or said not in ([*wanted, *more], [*wanted, _ERROR_TEXT, *more])
         ):
             raise AssertionError(f"{self.name} got {_shown(kind, element)}\nand not {condition}")
         self.isLeft()
@@ -262,10 +272,17 @@ class Peer(Protocol):
         if self._reader is None:
             self._reader = StreamReader(
                 lambda header: self._came.append(("header", header, b"")),
-                lambda element, raw: self._came.append(("element", element, raw)),
+                self._gotElement,
                 lambda: self._came.append(("end of stream", None, b"")),
             )
         self._reader.feed(data)
+
+    def _gotElement(self, element: Element, raw: bytes) -> None:
+        self._came.append(("element", element, raw))
+        if element.uri == ns.CLIENT:
+            self.handled += 1
+        elif element.uri in ns.STREAM_MANAGEMENT and element.name in ("enable", "enabled"):
+            self.handled = 0
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.gone = True
@@ -559,21 +576,26 @@ class Conversation(SynchronousTestCase):
         user: str = "juliet",
         *,
         carbons: bool = False,
+        managed: bool = False,
         priority: int | None = 0,
     ) -> Window:
         """
         A client logs in, and becomes available.
 
         @param carbons: whether the server has carbons.
+        @param managed: whether it has stream management.
         @param priority: of its presence; L{None} for no presence.
         """
-        client, server = self.authenticates(user)
+        client, server = self.authenticates(user, OFFERED_MANAGEMENT if managed else "")
         client.gets(BINDING)
         jid = f"{user}@{DOMAIN}/{resource}"
         request = f"<bind xmlns='{ns.BIND}'><resource>{resource}</resource></bind>"
         client.sends(f"<iq type='set' id='bind'>{request}</iq>")
         server.gets(f"<iq type='set' id='bind'>{request}</iq>")
         server.sends(bound(jid))
+        if managed:
+            server.gets(f"<enable xmlns='{ns.STREAM_MANAGEMENT[0]}'/>")
+            server.sends(f"<enabled xmlns='{ns.STREAM_MANAGEMENT[0]}'/>")
         if self.mirror.server_carbons == "auto":
             server.answersDisco(*[ns.CARBONS] * carbons)
             if carbons:

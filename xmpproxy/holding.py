@@ -60,6 +60,11 @@ class Holding:
         if len(self._held) > MOST_HELD or self._bytes > self._mostBytes:
             self.flush()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is held."""
+        return not self._held
+
     def flush(self) -> None:
         """Send all that is held, a stanza at a time."""
         held, self._held = self._held, {}

@@ -42,6 +42,8 @@ class Ledger:
         if marks is None:
             self._marks = deque(((sent, came),))
             return
+        if marks[-1][1] >= came:
+            return
         if marks[-1][0] == sent or len(marks) >= MOST_MARKS:
             marks.pop()
         marks.append((sent, came))

@@ -11,12 +11,14 @@ class Slot:
     A place in an output.
 
     @ivar data: what is sent there; L{None} while that is open.
+    @ivar came: of one that is reserved, how much had come by then: see L{Outbox.came}.
     """
 
-    __slots__ = ("data",)
+    __slots__ = ("came", "data")
 
     def __init__(self, data: bytes | None = None) -> None:
         self.data = data
+        self.came = 0
 
 
 class Outbox:
@@ -25,19 +27,28 @@ class Outbox:
 
     @ivar write: what sends to the client.
     @ivar waiting: bytes that wait behind an open slot.
+    @ivar came: how many stanzas have come that are sent here. Whoever wants to know C{passed}
+        keeps that up to date.
     """
 
-    __slots__ = ("_slots", "waiting", "write")
+    __slots__ = ("_slots", "came", "waiting", "write")
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self.write = write
         self._slots: list[Slot] = []  # an empty deque takes ten times as much
         self.waiting = 0
+        self.came = 0
 
     @property
     def empty(self) -> bool:
         """Whether nothing waits, not even for what may still come."""
         return not self._slots
+
+    @property
+    def passed(self) -> int:
+        """How many of what has come do not wait for anything."""
+        # What is first is always an open slot.
+        return self._slots[0].came if self._slots else self.came
 
     def append(self, data: bytes) -> None:
         """Send a line, behind all others."""
@@ -49,6 +60,7 @@ class Outbox:
 
     def reserve(self, slot: Slot) -> None:
         """Keep the place of a line, behind all others."""
+        slot.came = self.came
         self._slots.append(slot)
 
     def put(self, data: bytes) -> None:

@@ -162,12 +162,14 @@ class Session(XMPPHandlerCollection):
         self._queued = 0  # bytes in _toClient
         self._pushed = 0  # of toClient
         self._slow = False  # the client does not read as fast as it is written to
+        self._said = 0  # bytes that were no stanzas since then
         self._full = False  # it does not acknowledge as much as it gets
         self._asking: IDelayedCall | None = None  # the client, what it has handled
         self._waiting: IDelayedCall | None = None  # for the client to come back, or to acknowledge
         self._held: tuple[list[Stanza], list[Stanza]] | None = ([], [])  # until ready
         self._patience: IDelayedCall | None = None
         self._streams = 2  # that are not lost
+        self._serverGone = False
         self._outcome: str | None = None
         self._began = self.readSince = self.clock.seconds()
         self.fromClient = self.fromServer = self.toClient = self.toServer = 0
@@ -241,8 +243,8 @@ class Session(XMPPHandlerCollection):
         unwanted = self._chain.fromServer.unwanted(self._links)
         if self._asked:  # the answer is for us
             unwanted = _butIqs(unwanted)
-        if self.management.keeps is not None and not self.seat.outbox.empty:
-            return ()  # it is counted when it is sent, one by one
+        if not self.seat.outbox.empty:
+            return ()  # what has to wait is counted when it is sent, one by one
         if self.seat.holding is not None:  # one of a run might have to wait
             unwanted = tuple(each for each in unwanted if each[0] == "iq")
         return unwanted
@@ -322,11 +324,16 @@ class Session(XMPPHandlerCollection):
                 if namespaces is None or _concerns(stanza, namespaces):
                     passed = self._links[at].serverStanza(stanza)
                     if passed is None:
+                        if self._serverGone:
+                            return
                         break
                     stanza = passed
             else:
                 put(stanza.data)
         self.fromServer += came
+        self.seat.outbox.came = self.fromServer
+        if self.seat.holding is not None and self.management.unhandled > self._mostUnhandled // 2:
+            self.seat.holding.flush()  # nothing of that is handled while it is held
         self.flush()
         self.management.serverTurn()
         self._hold()
@@ -468,16 +475,23 @@ class Session(XMPPHandlerCollection):
             if self._clientOutput:
                 self._push()
             self._downstream.write(data)
+            if self._slow:
+                self._said += len(data)
+                if self._said > self.queueBytes:
+                    self._tooMuch(f"more than {self.queueBytes} bytes were not read")
 
     @property
-    def nothingWaits(self) -> bool:
-        """Whether all that came for the client is written to it, or gathered."""
-        return self._held is None and self.seat.holding is None and self.seat.outbox.empty
+    def passedOn(self) -> int:
+        """How many of the server's stanzas are written to the client, or gathered."""
+        holding = self.seat.holding
+        if self._held is not None or (holding is not None and not holding.empty):
+            return 0  # some are; how many is not known
+        return self.seat.outbox.passed
 
     @property
     def clientTakes(self) -> bool:
-        """Whether the system has taken all that is for the client."""
-        return self.nothingWaits and not self._clientOutput and self._downstream.transport.idle
+        """Whether the system has taken all that was sent to the client."""
+        return not self._clientOutput and self._downstream.transport.idle
 
     @property
     def cameFromServer(self) -> int:
@@ -493,12 +507,13 @@ class Session(XMPPHandlerCollection):
 
     def pauseProducing(self) -> None:
         """The client does not read: what is for it stays with the server."""
-        self._slow = True
+        self._slow = True  # which may be said more than once
         self._readOrNot()
 
     def resumeProducing(self) -> None:
         """It reads again."""
         self._slow = False
+        self._said = 0
         self.flushDownstream()
         self._readOrNot()
 
@@ -538,6 +553,9 @@ class Session(XMPPHandlerCollection):
                 log.info("{jid}: the client gives no sign of life", jid=self.jid)
                 downstream.transport.abortConnection()
                 return
+        elif not upstream.reading:
+            upstream.quiet = 0
+            return
         verdict = patience.judge(upstream)
         if verdict is Verdict.PROBE:
             self.probeServer()
@@ -571,15 +589,20 @@ class Session(XMPPHandlerCollection):
 
     def _leave(self) -> None:
         """The client's stream is lost. The server does not notice, and the siblings neither."""
+        seconds = self.resumeSeconds
+        if self._full:  # nothing is read from the server, which does not wait for ever
+            seconds = min(seconds, ACKNOWLEDGE_SECONDS)
         log.info(
             "{jid}: lost its client, {client}; it may come back within {seconds:.0f} s",
             jid=self.jid,
             client=self._downstream.address,
-            seconds=self.resumeSeconds,
+            seconds=seconds,
         )
         self.away = True
         self._slow = False
-        self._wait(self.resumeSeconds, self.expire, "not resumed")
+        self._said = 0
+        self._readOrNot()
+        self._wait(seconds, self.expire, "not resumed")
         self.flush()
         if self.away and self.management.keeps is not None:
             self.resumables.keep(self, self.management.keeps.size)
@@ -611,7 +634,9 @@ class Session(XMPPHandlerCollection):
         self._couple()
         self.seat.release()
         self.flush()
-        self.unhold()
+        self._full = False
+        self._hold()
+        self._readOrNot()
 
     def expire(self, why: str) -> None:
         """See L{Resumable}."""
@@ -695,6 +720,7 @@ class Session(XMPPHandlerCollection):
 
     def upstreamLost(self, why: str, error: Stanza | None) -> None:
         """The server is gone, and sends nothing more."""
+        self._serverGone = True
         for link in self._links:
             link.connectionLost(Failure(ConnectionError(why)))
         if self._outcome is None:

@@ -7,8 +7,7 @@ What a fault gets:
 C{<enable/>} or C{<resume/>} against the schema  C{<failed/>} with C{bad-request}
 one or the other at the wrong time, a second     C{<failed/>} with C{unexpected-request}, which is
 C{<enable/>}                                     how the examples of section 3 have it
-C{<r/>} or C{<a/>} where it is not enabled       the same: faults SHOULD be taken for recoverable
-                                                 (section 6)
+C{<r/>} or C{<a/>} where it is not enabled       nothing: there is nothing to say
 C{previd} of no session, or of another account   C{<failed/>} with C{item-not-found}
 resumption where there is none                   C{<failed/>} with C{feature-not-implemented}
 C{h} of C{<resume/>} that cannot be              C{<failed/>} with C{bad-request}: a C{<failed/>} is

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.error import StreamError
 
@@ -58,7 +58,7 @@ class StreamManagement(Link, Management):
         self._askAgain = False
         self._enabling: Deferred[None] | None = None
         self._sentBefore = 0  # the server counts what we send after <enable/>
-        self._waiting: Deferred[None] | None = None
+        self._waiting: tuple[Deferred[None], ...] = ()
 
     # With the server
 
@@ -93,7 +93,6 @@ class StreamManagement(Link, Management):
                 if isinstance(element, Enabled):
                     came = self.parent.cameFromServer
                     self._server = Leg(stanza.namespace, came, self._sentBefore)
-                    self._down.handled = came
                 enabling, self._enabling = self._enabling, None
                 enabling.callback(None)
         return None
@@ -103,8 +102,8 @@ class StreamManagement(Link, Management):
         session = self.parent
         if self._server is None:
             return
-        if self._client is not None and session.nothingWaits:
-            self._down.mark(session.toClient, session.fromServer)
+        if self._client is not None:
+            self._down.mark(session.toClient, session.passedOn)
         if self._serverAsks:
             self._serverAsks = False
             self._answerServer(self._server)
@@ -114,7 +113,7 @@ class StreamManagement(Link, Management):
         if self._client is None and session.clientTakes:
             # It cannot say what it has handled: it is enough that the system has taken it.
             self._down.acknowledge(session.toClient)
-            self._down.mark(session.toClient, session.fromServer)
+            self._down.mark(session.toClient, session.passedOn)
         session.sayServer(server.answer(self._down.handled))
         session.flushUpstream()
 
@@ -125,7 +124,7 @@ class StreamManagement(Link, Management):
 
     @property
     def unhandled(self) -> int:
-        """How many of the server's stanzas it has not been told to be handled, if it asks."""
+        """How many of the server's stanzas the client has not handled, if the server counts."""
         return 0 if self._server is None else self.parent.fromServer - self._down.handled
 
     def ended(self) -> None:
@@ -133,12 +132,11 @@ class StreamManagement(Link, Management):
         if self.resumption is not None:
             self.parent.resumables.discard(self.resumption)
             self.resumption = None
+        self._waitIsOver()
 
     def connectionLost(self, reason: Failure) -> None:
         """The server is gone."""
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
+        self._enabling = None  # which the session waits for, and we hold
         super().connectionLost(reason)
 
     # With the client
@@ -168,6 +166,7 @@ class StreamManagement(Link, Management):
                 after = self._client.acknowledged(h, before + self.keeps.count)
                 self.keeps.acknowledge(after - before)
                 self._down.acknowledge(after)
+                self._down.mark(self.parent.toClient, self.parent.passedOn)
                 self.parent.unhold()
                 if self._policy.dueWhenIdle:
                     self.parent.askLater(ASK_SECONDS)
@@ -176,13 +175,7 @@ class StreamManagement(Link, Management):
         if self._client is not None:
             raise Refused("unexpected-request")
         session = self.parent
-        session.flush()  # what is on its way was sent before
-        self._client = Leg(namespace, session.fromClient, session.toClient)
-        self._up.handled = session.fromClient
-        self._up.acknowledge(session.toServer)
-        self._down.acknowledge(session.toClient)
-        self.keeps = Unacknowledged()
-        self._policy = AskPolicy(ASK_STANZAS, ASK_BYTES)
+        session.flush()
         seconds = session.resumables.seconds
         if enable.resume and seconds:
             if enable.max is not None:
@@ -191,6 +184,13 @@ class StreamManagement(Link, Management):
         session.resumeSeconds = seconds
         max = int(seconds) if self.resumption is not None else None
         session.sayClient(Enabled(self.resumption, max).written(namespace))
+        # What was on its way to the client went before that, and the client does not count it.
+        self._client = Leg(namespace, session.fromClient, session.toClient)
+        self._up.handled = session.fromClient
+        self._up.acknowledge(session.toServer)
+        self._down.acknowledge(session.toClient)
+        self.keeps = Unacknowledged()
+        self._policy = AskPolicy(ASK_STANZAS, ASK_BYTES)
 
     def clientTurn(self) -> None:
         """All that a read from the client has brought is on its way."""
@@ -284,22 +284,22 @@ class StreamManagement(Link, Management):
             self._answerClient()
         if self._askAgain:
             self._askServer()
-        if self._waiting is not None and self._up.handled >= self.parent.fromClient:
-            waiting, self._waiting = self._waiting, None
-            waiting.callback(None)
+        if self._up.handled >= self.parent.fromClient:
+            self._waitIsOver()
+
+    def _waitIsOver(self) -> None:
+        waiting, self._waiting = self._waiting, ()
+        for each in waiting:
+            each.callback(None)
 
     def whenHandled(self) -> Deferred[None]:
-        """Fires when the server has handled all that the client has sent, or is gone."""
-        if self._waiting is None:
-            self._waiting = Deferred()
-            if self._up.handled >= self.parent.fromClient:
-                waiting, self._waiting = self._waiting, None
-                waiting.callback(None)
-                return waiting
-            self._askServer()
-        chained: Deferred[None] = Deferred()
-        self._waiting.addBoth(_passTo, chained)
-        return chained
+        """Fires when the server has handled all that the client has sent, or all is over."""
+        if self._up.handled >= self.parent.fromClient or self.parent.ended:
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._waiting += (waiting,)
+        self._askServer()
+        return waiting
 
     # Resumption
 
@@ -324,7 +324,3 @@ class StreamManagement(Link, Management):
         told = Resumed(resume.previd, self._client.h(self._up.handled)).written(namespace)
         again = self.keeps.delayed(self.parent.domain)
         return [told, *again, self._request()] if again else [told]
-
-
-def _passTo(result: None, deferred: Deferred[None]) -> None:
-    deferred.callback(None)
