@@ -12,7 +12,6 @@ from tests.conversation import (
     JULIET,
     OFFERED_MANAGEMENT,
     PING,
-    ROMEO,
     Client,
     Conversation,
     Server,

@@ -189,6 +189,7 @@ class StreamManagement(Link, Management):
         self._up.handled = session.fromClient
         self._up.acknowledge(session.toServer)
         self._down.acknowledge(session.toClient)
+        self._down.mark(session.toClient, session.passedOn)
         self.keeps = Unacknowledged()
         self._policy = AskPolicy(ASK_STANZAS, ASK_BYTES)
 
