@@ -25,6 +25,10 @@ from twisted.protocols.policies import ProtocolWrapper
 _USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 #: What can be set at most, in milliseconds.
 _LONGEST = 2**31 - 1
+#: What a connection gets in the course of its life. Python keeps the attributes of objects in a
+#: compact form as long as the first objects of their class have all of them; else each takes 1 KiB
+#: more.
+_LATER = ("producer", "streamingProducer", "producerPaused", "dataBuffer", "offset")
 
 
 class Transport:
@@ -42,6 +46,8 @@ class Transport:
         if self._socket is not None:
             # What is written goes out now, not when the peer has acknowledged what went before.
             self._socket.setTcpNoDelay(True)
+            for name in _LATER:
+                setattr(self._socket, name, getattr(self._socket, name))
 
     def write(self, data: bytes) -> None:
         """

@@ -49,19 +49,21 @@ class StanzaStream(xmlstream.XmlStream):
     """
 
     stream: Splitter | None
-    unwanted: Callable[[], fastpath.Unwanted] | None = None
     transport: Any  # a Transport or a SecureTransport, which Twisted's class knows nothing of
-    tls: SecureTransport | None = None
-    reading = True
-    quiet = 0
-    backlog = 0
 
     def __init__(
         self, authenticator: xmlstream.Authenticator, limits: Limits, clock: IReactorTime
     ) -> None:
         self.limits = limits
         self.clock = clock
+        # All attributes, also those that are for later: see C{_LATER} of the transport.
+        self.unwanted: Callable[[], fastpath.Unwanted] | None = None
+        self.tls: SecureTransport | None = None
+        self.reading = True
+        self.quiet = 0
+        self.backlog = 0
         self.closing = False
+        self._headerSent = False
         self._abort: IDelayedCall | None = None
         super().__init__(authenticator)
         self.prefixes = _PREFIXES
