@@ -16,6 +16,10 @@ from OpenSSL import SSL
 #: Bytes of text in a record at most.
 TEXT = 2**14
 
+#: Bytes that OpenSSL is given, and of a text's records asked for, at a time: its buffers stay as
+#: large as they ever were, so one long stanza would cost an idle session 20 KiB for each way.
+_PIECE = 2**12
+
 #: What the ways of a L{Coder} raise where TLS fails.
 FAILURES = (ssl.SSLError, SSL.Error)
 
@@ -65,7 +69,7 @@ class Coder(Protocol):
 class StandardCoder:
     """By Python's own C{ssl}."""
 
-    __slots__ = ("_in", "_object", "_out")
+    __slots__ = ("_in", "_object", "_out", "_rest")
 
     def __init__(self, context: ssl.SSLContext) -> None:
         """
@@ -73,18 +77,28 @@ class StandardCoder:
         """
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
+        self._rest = b""  # of a record, to be taken
         self._object = context.wrap_bio(self._in, self._out, server_side=True)
 
     def receive(self, record: bytes) -> None:
         """See L{Coder}."""
+        if len(record) > _PIECE:
+            record, self._rest = record[:_PIECE], record[_PIECE:]
         self._in.write(record)
+
+    def _takeMore(self) -> bool:
+        if not self._rest:
+            return False
+        rest, self._rest = self._rest, b""
+        self.receive(rest)
+        return True
 
     def shakeHands(self) -> bool:
         """See L{Coder}."""
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
-            return False
+            return self._takeMore() and self.shakeHands()
         return True
 
     def decode(self) -> bytes:
@@ -92,7 +106,7 @@ class StandardCoder:
         try:
             text = self._object.read(TEXT)
         except ssl.SSLWantReadError:
-            return b""
+            return self.decode() if self._takeMore() else b""
         except ssl.SSLZeroReturnError:  # once we have closed, too
             raise Goodbye from None
         if not text:
@@ -101,8 +115,11 @@ class StandardCoder:
 
     def encode(self, text: bytes | memoryview) -> bytes:
         """See L{Coder}."""
-        self._object.write(text)
-        return self._out.read()
+        if len(text) <= _PIECE:
+            self._object.write(text)
+            return self._out.read()
+        view = memoryview(text)
+        return b"".join(self.encode(view[at : at + _PIECE]) for at in range(0, len(view), _PIECE))
 
     def pending(self) -> bytes:
         """See L{Coder}."""
