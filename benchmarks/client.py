@@ -127,6 +127,10 @@ class Session:
         """The client wants carbons."""
         await self._client.enableCarbons()
 
+    def leave(self) -> None:
+        """The client closes its connection."""
+        self._client.transport.loseConnection()
+
 
 class Door:
     """Where clients log in."""

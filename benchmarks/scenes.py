@@ -44,7 +44,7 @@ class Scene:
     @ivar idleKilobytes: the memory (KiB) that an idle session takes.
     @ivar latencies: the median time (microseconds) that one message is on its way, by the way
         that it goes; the lowest of all runs.
-    @ivar others: one session of each of many accounts.
+    @ivar others: many sessions.
     @ivar single: a session that has no siblings.
     @ivar accounts: all sessions of each account with several, the first in front.
     """
@@ -63,16 +63,29 @@ class Scene:
         """Log in the account with one session."""
         [self.single] = await self._door.login("single", ["only"])
 
-    async def openOthers(self, accounts: int) -> None:
-        """Log in many accounts, and measure what they take."""
+    async def openOthers(self, sessions: int, accounts: int | None = None) -> None:
+        """
+        Log in many sessions, and measure what they take.
+
+        @param accounts: of how many accounts; L{None}: each of its own.
+        """
+        accounts = accounts or sessions
         await self._door.login("warm", [f"{number}" for number in range(20)])
         memory, cpu = self.subject.memory, self.subject.cpu
-        for first in range(0, accounts, _AT_ONCE):
-            numbers = range(first, min(first + _AT_ONCE, accounts))
-            logins = (self._door.logIn(f"other{number}", "only") for number in numbers)
+        for first in range(0, sessions, _AT_ONCE):
+            logins = (
+                self._door.logIn(f"other{number % accounts}", f"{number}")
+                for number in range(first, min(first + _AT_ONCE, sessions))
+            )
             self.others += await gatherResults([Deferred.fromCoroutine(each) for each in logins])
-        self.loginMicroseconds = (self.subject.cpu - cpu) / accounts * 1e6
-        self.idleKilobytes = (self.subject.memory - memory) / accounts
+        self.loginMicroseconds = (self.subject.cpu - cpu) / sessions * 1e6
+        self.idleKilobytes = (self.subject.memory - memory) / sessions
+
+    async def turnOver(self, sessions: int) -> None:
+        """Some of the others leave, one by one, and for each comes another one."""
+        for number in range(sessions):
+            self.others.pop(0).leave()
+            self.others += await self._door.login(f"late{number}", ["only"])
 
     async def openAccount(self, account: Account) -> None:
         """Log in an account with several sessions, unless it is."""

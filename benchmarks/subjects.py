@@ -137,6 +137,10 @@ class Subject(Process):
             return False
         return True
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def stop(self) -> None:
         """End it at once."""
         self._process.kill()
@@ -176,6 +180,8 @@ def proxy(
     tls: Tls = "starttls",
     upstreamTls: Tls = "none",
     mirror: bool = True,
+    pauses: Path | None = None,
+    traces: Path | None = None,
     root: Path = _ROOT,
 ) -> Subject:
     """
@@ -184,6 +190,8 @@ def proxy(
     @param tls: how clients get TLS.
     @param upstreamTls: how the server behind gives it.
     @param mirror: whether it mirrors messages, see L{benchmarks.unmirrored}.
+    @param pauses: where to note those of the garbage collector, see L{benchmarks.pauses}.
+    @param traces: where to note who takes memory, see L{benchmarks.traces}.
     @param root: where its code is, if that is not the one at hand.
     """
     port = freePort()
@@ -194,6 +202,10 @@ def proxy(
     twistd = [str(Path(sys.executable).with_name("twistd"))]
     if not mirror:
         twistd = [sys.executable, "-m", "benchmarks.unmirrored"]
+    if pauses is not None:
+        twistd = [sys.executable, "-m", "benchmarks.pauses", str(pauses)]
+    if traces is not None:
+        twistd = [sys.executable, "-m", "benchmarks.traces", str(traces)]
     command = [*twistd, "-n", "--pidfile=", "xmpproxy", "--config", config.name]
     return Subject(command, port, tls, directory, root)
 
