@@ -48,7 +48,7 @@ class Resumable(Protocol):
 class Resumables(Service):
     """
     Those of the whole process. Of sessions whose client is away, only so many and so many bytes are
-    kept; with more the one that has been away longest ends. Once this has stopped there are none.
+    kept; with more the one that has been away longest ends; for bytes, of those that keep any. Once this has stopped there are none.
 
     @ivar seconds: for how long each is kept; 0: not at all.
     """
@@ -92,8 +92,8 @@ class Resumables(Service):
         self._keepTo("no room to keep it")
 
     def _keepTo(self, why: str) -> None:
-        while self._away and (len(self._away) > self._mostAway or self._bytes > self._mostBytes):
-            oldest = next(iter(self._away))
+        while (many := len(self._away) > self._mostAway) or self._bytes > self._mostBytes:
+            oldest = next(each for each, bytes in self._away.items() if many or bytes)
             self.back(oldest)
             oldest.expire(why)
 

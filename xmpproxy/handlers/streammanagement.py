@@ -168,7 +168,7 @@ class StreamManagement(Link, Management):
                 self._down.acknowledge(after)
                 self._down.mark(self.parent.toClient, self.parent.passedOn)
                 self.parent.unhold()
-                if self._policy.dueWhenIdle:
+                if self._askWhenIdle:
                     self.parent.askLater(ASK_SECONDS)
 
     def _enable(self, namespace: str, enable: Enable) -> None:
@@ -231,9 +231,13 @@ class StreamManagement(Link, Management):
 
     def askClient(self) -> None:
         """Nothing more was sent for a while."""
-        if self._client is not None and self._policy.dueWhenIdle:
+        if self._client is not None and self._askWhenIdle:
             self.parent.sayClient(self._request())
             self.parent.flushDownstream()
+
+    @property
+    def _askWhenIdle(self) -> bool:
+        return bool(self.keeps and self.keeps.count) and self._policy.dueWhenIdle
 
     # Signs of life
 
