@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import react
 
-from benchmarks import copies, growing, memory, peers, relaying, subjects
+from benchmarks import copies, growing, management, memory, peers, relaying, subjects
 from benchmarks.report import about
 from benchmarks.stage import FULL, QUICK, Effort, Stage, stage
 
@@ -20,6 +20,7 @@ _LATEST = Path(__file__).parent.parent / "docs" / "benchmarks" / "latest.txt"
 _PARTS: Mapping[str, Callable[[Stage, Effort], Awaitable[list[str]]]] = {
     "relaying": relaying.measure,
     "copies": copies.measure,
+    "management": management.measure,
     "peers": peers.measure,
     "growing": growing.measure,
     "memory": memory.measure,

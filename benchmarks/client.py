@@ -13,8 +13,9 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, ITLSTra
 from twisted.internet.protocol import Protocol
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 
-from benchmarks.sink import DOMAIN, Sink, SinkStream
-from benchmarks.tally import Tally
+from benchmarks.sink import DOMAIN, MANAGED, Sink, SinkStream
+from benchmarks.tally import REQUEST, Acknowledging, Tally
+from xmpproxy.streammanagement import Enable
 
 Tls = Literal["starttls", "direct", "none"]
 
@@ -34,12 +35,14 @@ class Client(Protocol):
     One client.
 
     @ivar tally: of the messages that it gets.
+    @ivar management: the part that it has in stream management, if that is enabled.
     """
 
     transport: ITLSTransport
 
     def __init__(self) -> None:
         self.tally = Tally()
+        self.management: Acknowledging | None = None
         self._read = b""
         self._sought = b""
         self._found: Deferred[None] = succeed(None)
@@ -47,6 +50,8 @@ class Client(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if not self._sought:
             self.tally.feed(data)
+            if self.management is not None:
+                self.transport.write(self.management.feed(data))
             return
         self._read += data
         if self._sought in self._read:
@@ -78,6 +83,9 @@ class Client(Protocol):
         self.transport.write(b"<presence/>")
         # Once this is answered, the presence is handled.
         await self._iq("<ping xmlns='urn:xmpp:ping'/>", kind="get")
+        if user.startswith(MANAGED):
+            await self._ask(Enable(resume=True).written(), b"<enabled")
+            self.management = Acknowledging()
 
     async def enableCarbons(self) -> None:
         """Want carbons (XEP-0280, section 4)."""
@@ -117,11 +125,22 @@ class Session:
 
     def up(self, data: bytes) -> None:
         """The client sends."""
+        if self._client.management is not None:
+            data = self._client.management.asking(data)
         self._client.transport.write(data)
 
     def down(self, data: bytes) -> None:
         """The server sends."""
+        if self._stream.management is not None:
+            data = self._stream.management.asking(data)
         self._stream.transport.write(data)
+
+    async def handled(self) -> None:
+        """The server asks what of its stanzas is handled; done when the proxy has answered."""
+        assert self._stream.management is not None
+        self._stream.management.answered = Deferred()
+        self._stream.transport.write(REQUEST)
+        await self._stream.management.answered
 
     async def enableCarbons(self) -> None:
         """The client wants carbons."""

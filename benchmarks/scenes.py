@@ -8,7 +8,7 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred, gatherResults
 
 from benchmarks.client import Door, Session
-from benchmarks.sink import SERVED
+from benchmarks.sink import MANAGED, SERVED
 from benchmarks.subjects import Nothing, Process
 
 #: How many log in at once: some wait for acknowledgements meanwhile (Nagle's algorithm).
@@ -49,8 +49,12 @@ class Scene:
     @ivar accounts: all sessions of each account with several, the first in front.
     """
 
-    def __init__(self, subject: Process | Nothing, door: Door) -> None:
+    def __init__(self, subject: Process | Nothing, door: Door, managed: bool = False) -> None:
+        """
+        @param managed: whether there is stream management on both streams of all sessions.
+        """
         self.subject = subject
+        self._names = MANAGED if managed else ""
         self.loginMicroseconds = 0.0
         self.idleKilobytes = 0.0
         self.latencies: dict[str, float] = defaultdict(lambda: float("inf"))
@@ -61,23 +65,30 @@ class Scene:
 
     async def openSingle(self) -> None:
         """Log in the account with one session."""
-        [self.single] = await self._door.login("single", ["only"])
+        [self.single] = await self._door.login(f"{self._names}single", ["only"])
 
-    async def openOthers(self, sessions: int, accounts: int | None = None) -> None:
+    async def openOthers(
+        self, sessions: int, accounts: int | None = None, *, vanishing: bool = False
+    ) -> None:
         """
         Log in many sessions, and measure what they take.
 
         @param accounts: of how many accounts; L{None}: each of its own.
+        @param vanishing: whether each client goes again, without a word.
         """
         accounts = accounts or sessions
-        await self._door.login("warm", [f"{number}" for number in range(20)])
+        await self._door.login(f"{self._names}warm", [f"{number}" for number in range(20)])
         memory, cpu = self.subject.memory, self.subject.cpu
         for first in range(0, sessions, _AT_ONCE):
             logins = (
-                self._door.logIn(f"other{number % accounts}", f"{number}")
+                self._door.logIn(f"{self._names}other{number % accounts}", f"{number}")
                 for number in range(first, min(first + _AT_ONCE, sessions))
             )
-            self.others += await gatherResults([Deferred.fromCoroutine(each) for each in logins])
+            opened = await gatherResults([Deferred.fromCoroutine(each) for each in logins])
+            self.others += opened
+            if vanishing:
+                for session in opened:
+                    session.leave()
         self.loginMicroseconds = (self.subject.cpu - cpu) / sessions * 1e6
         self.idleKilobytes = (self.subject.memory - memory) / sessions
 

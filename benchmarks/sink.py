@@ -3,7 +3,8 @@ The server behind the proxy: the least that can be logged in to.
 
 Plain TCP, SASL PLAIN with any password, resource binding; every iq gets an empty result, presence
 is ignored, messages are counted and dropped. It has no carbons, so the proxy does them. Only to
-accounts whose name begins with L{SERVED} it says that it has; the benchmark makes them.
+accounts whose name begins with L{SERVED} it says that it has; the benchmark makes them. To those
+whose name begins with L{MANAGED} it offers stream management.
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ import re
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 
-from benchmarks.tally import Tally
+from benchmarks.tally import Acknowledging, Tally
+from xmpproxy.streammanagement import Enabled
 
 DOMAIN = "example.com"
 #: What the names of accounts begin with for which the server has carbons.
 SERVED = "served"
+#: The same for stream management (XEP-0198).
+MANAGED = "managed"
 
-_BEGIN = re.compile(rb"<(?:stream:stream|auth|iq) ")
+_BEGIN = re.compile(rb"<(?:stream:stream|auth|iq|enable) ")
 _WHOLE = re.compile(
     rb"<(?:(?P<header>stream:stream )[^>]*"
+    rb"|(?P<enable>enable )[^>]*"
     rb"|auth [^>]*>(?P<auth>[^<]*)</auth"
     rb"|iq (?P<iq>[^>]*)>(?P<payload>.*?)</iq)>"
 )
@@ -38,6 +43,7 @@ _MECHANISMS = (
     b"</mechanisms>"
 )
 _BIND = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"
+_MANAGEMENT = b"<sm xmlns='urn:xmpp:sm:3'/>"
 _BOUND = b"<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><jid>%b</jid></bind>"
 _FEATURES = (
     b"<query xmlns='http://jabber.org/protocol/disco#info'><feature var='urn:xmpp:carbons:2'/>"
@@ -51,6 +57,7 @@ class SinkStream(Protocol):
     The stream of one session.
 
     @ivar tally: of the messages that came in.
+    @ivar management: the part that it has in stream management, if that is enabled.
     """
 
     factory: Sink
@@ -58,6 +65,7 @@ class SinkStream(Protocol):
 
     def __init__(self) -> None:
         self.tally = Tally()
+        self.management: Acknowledging | None = None
         self._rest = b""
         self._user = b""
 
@@ -67,6 +75,8 @@ class SinkStream(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         self.tally.feed(data)
+        if self.management is not None:
+            self.transport.write(self.management.feed(data))
         data = self._rest + data
         handled = 0
         for match in _WHOLE.finditer(data):
@@ -77,16 +87,25 @@ class SinkStream(Protocol):
 
     def _answer(self, match: re.Match[bytes]) -> None:
         if match["header"]:
-            self.transport.write(_HEADER % (_BIND if self._user else _MECHANISMS))
+            self.transport.write(_HEADER % self._features())
         elif match["auth"]:
             self._user = base64.b64decode(match["auth"]).split(b"\0")[1]
             self.transport.write(_SUCCESS)
+        elif match["enable"]:
+            self.management = Acknowledging()
+            self.management.feed(match.string[match.end() :])
+            self.transport.write(Enabled().written())
         else:
             id = _ID.search(match["iq"])
             assert id is not None
             self.transport.write(
                 b"<iq type='result' id='%b'>%b</iq>" % (id[1], self._result(match["payload"]))
             )
+
+    def _features(self) -> bytes:
+        if self._user.startswith(MANAGED.encode()):
+            return _BIND + _MANAGEMENT
+        return _BIND if self._user else _MECHANISMS
 
     def _result(self, payload: bytes) -> bytes:
         resource = _RESOURCE.search(payload)

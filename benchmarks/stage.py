@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -65,11 +65,14 @@ class Stage:
         self._sink = sink
         self._stack = stack
 
-    def scenes(self, subjects: Mapping[str, Subject]) -> dict[str, Scene]:
+    def scenes(
+        self, subjects: Mapping[str, Subject], managed: Container[str] = ()
+    ) -> dict[str, Scene]:
         """
         Nobody is logged in yet.
 
         @param subjects: processes that have just been started; they end with the stage.
+        @param managed: in which scenes there is stream management.
         @raise RuntimeError: one of them does not start.
         """
         for subject in subjects.values():
@@ -77,7 +80,8 @@ class Stage:
         scenes = {}
         for name, subject in subjects.items():
             subject.waitUntilListening()
-            scenes[name] = Scene(subject, self.door(subject.port, subject.tls))
+            door = self.door(subject.port, subject.tls)
+            scenes[name] = Scene(subject, door, name in managed)
         return scenes
 
     def callback(self, function: Callable[[], None]) -> None:

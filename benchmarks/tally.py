@@ -2,13 +2,68 @@
 
 from __future__ import annotations
 
+import re
+
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 
+from xmpproxy.streammanagement import Answer, Request
+
 #: Each message that the benchmark sends, and each copy of one, has this once.
 _END = b"</body>"
+_MESSAGE = b"</message>"
 #: Seconds after which a message counts as lost.
 _SECONDS = 60
+#: How many stanzas are sent until the peer is asked what it has handled: slixmpp's number.
+_EVERY = 5
+#: The beginnings of what a peer with stream management has to look for.
+_COUNTED = re.compile(rb"<(message|presence|iq|r|a) ")
+REQUEST = Request().written()
+_LONGEST = len("<presence ")
+
+
+class Acknowledging:
+    """
+    One peer's part in stream management (XEP-0198).
+
+    @ivar answered: fires with the next answer to a request of ours.
+    """
+
+    def __init__(self) -> None:
+        self.answered: Deferred[None] = succeed(None)
+        self._handled = 0
+        self._sent = 0
+        self._tail = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """
+        Take bytes, however cut.
+
+        @return: what answers the requests among them.
+        """
+        data = self._tail + data
+        end = asked = 0
+        for match in _COUNTED.finditer(data):
+            end = match.end()
+            if match[1] == b"r":
+                asked += 1
+            elif match[1] != b"a":
+                self._handled += 1
+            elif not self.answered.called:
+                self.answered.callback(None)
+        self._tail = data[max(end, len(data) - _LONGEST + 1) :]
+        return Answer(self._handled).written() if asked else b""
+
+    def asking(self, data: bytes) -> bytes:
+        """The same messages, with a request behind every so many."""
+        *messages, _ = data.split(_MESSAGE)
+        pieces: list[bytes] = []
+        for message in messages:
+            pieces += (message, _MESSAGE)
+            self._sent += 1
+            if self._sent % _EVERY == 0:
+                pieces.append(REQUEST)
+        return b"".join(pieces)
 
 
 class Tally:
