@@ -63,8 +63,21 @@ OTHER = (
     "<message><![CDATA[</message><message>]]></message>",
     "<messages/>",
     "<stream:features/>",
-    "<r xmlns='urn:xmpp:sm:3'/>",
+    "<r/>",
+    "<a xmlns='urn:xmpp:sm:3'/>",
+    "<a xmlns='urn:xmpp:sm:3' h='-1'/>",
+    "<enable xmlns='urn:xmpp:sm:3'/>",
+    "<r xmlns='urn:xmpp:sm:30'/>",
     "<é/>",
+)
+#: What comes as itself, with a run before it and one behind it.
+BETWEEN = (
+    "<r xmlns='urn:xmpp:sm:3'/>",
+    '<r xmlns="urn:xmpp:sm:2" />',
+    "<a xmlns='urn:xmpp:sm:3' h='1'/>",
+    "<a h='4294967295' xmlns='urn:xmpp:sm:2'/>",
+    """<a h="0" xmlns='urn:xmpp:sm:3'/>""",
+    "<a xmlns='urn:xmpp:sm:3' h='99999999999999999999'/>",
 )
 #: What must not pass.
 BAD = (
@@ -154,6 +167,14 @@ class Ordinary(Case):
             self.assertFalse(any(isinstance(other, Run) for other in others), each)
             self.assertEqual(others[-1].data.decode(), ORDINARY[1])
 
+    def test_between(self) -> None:
+        """The requests and answers of stream management cut a run in two, and no more."""
+        for each in BETWEEN:
+            pieces = self.read(ORDINARY[0], each, each, ORDINARY[1], ORDINARY[2])
+            runs = [piece.count if isinstance(piece, Run) else None for piece in pieces]
+            self.assertEqual(runs, [1, None, None, 2])
+            self.assertEqual(pieces[1].data.decode(), each)
+
     def test_onlyUnwanted(self) -> None:
         """Names that are not mentioned are wanted."""
         for at, name in enumerate(("message", "presence", "iq")):
@@ -230,6 +251,7 @@ class Properties(Case):
             st.sampled_from(ORDINARY).map(str.encode),
             st.sampled_from(ORDINARY).map(str.encode),
             st.sampled_from(OTHER).map(str.encode),
+            st.sampled_from(BETWEEN).map(str.encode),
             st.sampled_from(BAD).map(str.encode),
             xml.stanzas(),
             xml.wounded(),
@@ -246,7 +268,7 @@ class Properties(Case):
         chance = random.Random(6120)
         passed = 0
         for _ in range(10_000):
-            pieces = chance.choices((*ORDINARY * 8, *OTHER * 2), k=8)
+            pieces = chance.choices((*ORDINARY * 8, *OTHER * 2, *BETWEEN), k=8)
             if chance.random() < 0.3:
                 pieces.insert(chance.randrange(9), chance.choice(BAD))
             stream = HEADER + "".join(pieces).encode()

@@ -4,8 +4,10 @@ The fast path: stanzas that nobody wants to see are relayed by the run, as the b
 Most of what passes a proxy concerns neither it nor its chain. A I{run} is what one read brings of
 stanzas of which that can be said by a look at their tags. A pattern finds where it ends, expat
 checks that it is well-formed, and it goes on as one piece: no Python is run and nothing kept for
-each of its stanzas. All else takes the slow path, L{Splitter.feed}: stanzas of which a read brings
-only a part, and what the pattern does not know, with all that is behind it in the same read.
+each of its stanzas. What stream management puts between stanzas, C{<r/>} and C{<a/>}, comes as
+itself, and the next run behind it. All else takes the slow path, L{Splitter.feed}: stanzas of which
+a read brings only a part, and what the pattern does not know, with all that is behind it in the
+same read.
 
 The pattern need not be able to read all of XML; it must never misread it. So it knows little:
 
@@ -46,7 +48,14 @@ _URI = r"[!#-%(-;=?-\[\]_a-z~]*+"
 _NAME = r"[A-Za-z_][\w.-]*+"
 
 #: The end of a stanza that has another one behind it, most likely.
-_FOLLOWED = re.compile(rb"</(?:message|presence|iq)>(?=<(?:message|presence|iq)[ >/])")
+_FOLLOWED = re.compile(rb"</(?:message|presence|iq)>(?=<(?:message|presence|iq|r|a)[ >/])")
+
+_VERSION = "|".join(ns.STREAM_MANAGEMENT)
+_XMLNS = rf""" xmlns=(?:'(?:{_VERSION})'|"(?:{_VERSION})")"""
+_H = r""" h=(?:'[0-9]+'|"[0-9]+")"""
+#: Requests and answers of XEP-0198, as everybody writes them.
+_COUNTING = re.compile(f"<(?:r{_XMLNS}|a(?:{_XMLNS}{_H}|{_H}{_XMLNS})) ?/>".encode())
+_GIVEN = re.compile(rb""" ([a-z]+)=["']([^"']*)""")
 
 
 class Run(Stanza):
@@ -75,24 +84,43 @@ def read(splitter: Splitter, data: bytes, unwanted: Unwanted) -> list[Stanza]:
         begin = len(data) if followed is None else followed.end()
         stanzas = splitter.feed(data[:begin])
     if unwanted and splitter.skips:
-        run = _run(data, begin, splitter.stanzaBytes, unwanted)
-        if run is not None and splitter.skip(run.data):
-            stanzas.append(run)
-            begin += len(run.data)
+        passed, end = _pass(data, begin, begin + splitter.stanzaBytes, unwanted)
+        if passed and splitter.skip(data[begin:end]):
+            stanzas += passed
+            begin = end
     if begin < len(data):
         stanzas += splitter.feed(data[begin:] if begin else data)
     return stanzas
 
 
-def _run(data: bytes, begin: int, most: int, unwanted: Unwanted) -> Run | None:
+def _pass(data: bytes, begin: int, most: int, unwanted: Unwanted) -> tuple[list[Stanza], int]:
     """
-    The run that begins here, if there is one.
+    The runs that begin here, and what of stream management is between them.
 
-    @param most: its length in bytes at most, so that no stanza of it is longer.
+    @param most: where they end at the latest, so that no stanza is longer than it may be.
+    @return: all of them, and where they end.
     """
-    scanner = pattern(unwanted).scanner(data, begin, begin + most)  # type: ignore[attr-defined]
-    found = list(iter(scanner.match, None))  # each where the one before ends
-    return Run(data[begin : found[-1].end()], len(found)) if found else None
+    passed: list[Stanza] = []
+    stanza = pattern(unwanted)
+    while True:
+        scanner = stanza.scanner(data, begin, most)  # type: ignore[attr-defined]
+        found = list(iter(scanner.match, None))  # each where the one before ends
+        if found:
+            end = found[-1].end()
+            passed.append(Run(data[begin:end], len(found)))
+            begin = end
+        counting = _COUNTING.match(data, begin, most)
+        if counting is None:
+            return passed, begin
+        begin = counting.end()
+        passed.append(_counting(counting[0]))
+
+
+@lru_cache(maxsize=16)
+def _counting(data: bytes) -> Stanza:
+    """An element of stream management. All streams share it: requests look all the same."""
+    attributes = {name.decode(): value.decode() for name, value in _GIVEN.findall(data)}
+    return Stanza(data, chr(data[1]), attributes["xmlns"], attributes, ())
 
 
 @lru_cache(maxsize=64)

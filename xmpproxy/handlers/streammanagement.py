@@ -78,6 +78,9 @@ class StreamManagement(Link, Management):
 
     def serverStanza(self, stanza: Stanza) -> Stanza | None:
         """One of the server's elements. What it says wrong concerns nobody but ourselves."""
+        if stanza.name == "r":  # much of what comes
+            self._serverAsks = True
+            return None
         try:
             element = parse(stanza)
             if isinstance(element, Answer) and self._server is not None:
@@ -87,8 +90,6 @@ class StreamManagement(Link, Management):
             self.parent.giveUpServer(f"stream management: {error}")
             return None
         match element:
-            case Request():
-                self._serverAsks = True
             case Enabled() | Failed() if self._enabling is not None:
                 if isinstance(element, Enabled):
                     came = self.parent.cameFromServer
