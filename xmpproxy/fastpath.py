@@ -52,7 +52,7 @@ _FOLLOWED = re.compile(rb"</(?:message|presence|iq)>(?=<(?:message|presence|iq|r
 
 _VERSION = "|".join(ns.STREAM_MANAGEMENT)
 _XMLNS = rf""" xmlns=(?:'(?:{_VERSION})'|"(?:{_VERSION})")"""
-_H = r""" h=(?:'[0-9]+'|"[0-9]+")"""
+_H = r""" h=(?:'[0-9]{1,10}'|"[0-9]{1,10}")"""
 #: Requests and answers of XEP-0198, as everybody writes them.
 _COUNTING = re.compile(f"<(?:r{_XMLNS}|a(?:{_XMLNS}{_H}|{_H}{_XMLNS})) ?/>".encode())
 _GIVEN = re.compile(rb""" ([a-z]+)=["']([^"']*)""")
