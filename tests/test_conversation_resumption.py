@@ -16,11 +16,11 @@ from tests.conversation import (
     Window,
     bound,
 )
-from tests.test_conversation_mirror import ORCHARD, body, message
+from tests.test_conversation_mirror import ORCHARD
 from tests.test_conversation_streammanagement import (
     PRESENCE,
-    SM2,
     SM,
+    SM2,
     Managed,
     R,
     a,

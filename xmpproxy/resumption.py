@@ -48,7 +48,8 @@ class Resumable(Protocol):
 class Resumables(Service):
     """
     Those of the whole process. Of sessions whose client is away, only so many and so many bytes are
-    kept; with more the one that has been away longest ends; for bytes, of those that keep any. Once this has stopped there are none.
+    kept; with more the one that has been away longest ends; of those that keep any, if there are
+    too many bytes. Once this has stopped there are none.
 
     @ivar seconds: for how long each is kept; 0: not at all.
     """

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 from xml.sax.saxutils import quoteattr
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -140,10 +140,13 @@ class Session(XMPPHandlerCollection):
         "_outcome",
         "_patience",
         "_pinged",
+        "_preparing",
         "_private",
         "_pushed",
         "_questions",
         "_queued",
+        "_said",
+        "_serverGone",
         "_serverOutput",
         "_slow",
         "_streams",
@@ -214,6 +217,7 @@ class Session(XMPPHandlerCollection):
         self._waiting: IDelayedCall | None = None  # for the client to come back, or to acknowledge
         self._held: tuple[list[Stanza], list[Stanza]] | None = ([], [])  # until ready
         self._patience: IDelayedCall | None = None
+        self._preparing: Deferred[Any] | None = None
         self._streams = 2  # that are not lost
         self._serverGone = False
         self._outcome: str | None = None
@@ -241,16 +245,16 @@ class Session(XMPPHandlerCollection):
             link.connectionInitialized()
         waiting = [d for d in (link.prepare() for link in self._links) if d is not None]
         self._patience = self.clock.callLater(PREPARE_SECONDS, self._ready, bindResult)
-        prepared = DeferredList(waiting, consumeErrors=True)
-        prepared.addCallback(lambda _: self._ready(bindResult))
+        self._preparing = DeferredList(waiting, consumeErrors=True)
+        self._preparing.addCallback(lambda _: self._ready(bindResult))
         self.flush()
 
     def _ready(self, bindResult: Stanza) -> None:
         if self._held is None or self._outcome is not None:
             return
-        self._stopWaiting()
         fromClient, fromServer = self._held
         self._held = None
+        self._stopWaiting()
         self.account = self._accounts.join(self.seat.account, self)
         self.account.mirror.join(self.seat)
         log.info("{jid}: bound, from {client}", jid=self.jid, client=self._downstream.address)
@@ -276,6 +280,9 @@ class Session(XMPPHandlerCollection):
     def _stopWaiting(self) -> None:
         self._stop(self._patience)
         self._patience = None
+        preparing, self._preparing = self._preparing, None
+        if preparing is not None:
+            preparing.cancel()  # it would hold us until all is answered
 
     # The fast path
 
@@ -510,9 +517,7 @@ class Session(XMPPHandlerCollection):
         self._upstream.closeStream()
 
     def sayServer(self, data: bytes) -> None:
-        """Send what is no stanza to the server."""
-        if not self._serverOutput and self.account is not None:
-            self.account.mark(self)
+        """Send what is no stanza to the server. Flush after that."""
         self._serverOutput.append(data)
 
     def sayClient(self, data: bytes) -> None:
@@ -807,6 +812,7 @@ class Session(XMPPHandlerCollection):
         self._stopWaiting()
         self._stop(self._asking)
         self._stop(self._waiting)
+        self._asking = self._waiting = None  # a call that was made still knows us
         self.management.ended()
         if self._held is None:
             self._downstream.unregisterProducer()

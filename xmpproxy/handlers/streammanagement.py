@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.python.failure import Failure
 from twisted.words.protocols.jabber.error import StreamError
 
 from xmpproxy import ns
@@ -134,11 +133,6 @@ class StreamManagement(Link, Management):
             self.parent.resumables.discard(self.resumption)
             self.resumption = None
         self._waitIsOver()
-
-    def connectionLost(self, reason: Failure) -> None:
-        """The server is gone."""
-        self._enabling = None  # which the session waits for, and we hold
-        super().connectionLost(reason)
 
     # With the client
 

@@ -1,0 +1,136 @@
+"""Tests of L{xmpproxy.resumption}: which sessions are kept, and for how much."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
+from twisted.trial.unittest import SynchronousTestCase
+
+from xmpproxy.config import StreamManagement
+from xmpproxy.downstream import Downstream
+from xmpproxy.resumption import Resumables
+from xmpproxy.streammanagement import Resume
+
+
+class Session:
+    """
+    One that can be resumed.
+
+    @ivar why: why it was given up.
+    """
+
+    bareJid = "juliet@example.com"
+    why: str | None = None
+    away = True
+
+    def __init__(self, resumables: Resumables) -> None:
+        self._resumables = resumables
+        self.id = resumables.add(self)
+
+    def whenAway(self) -> Deferred[None]:
+        """It is away."""
+        return succeed(None)
+
+    def resume(self, downstream: Downstream, resume: Resume, namespace: str) -> None:
+        """Nobody comes."""
+
+    def expire(self, why: str) -> None:
+        """As a session does."""
+        assert self.why is None, "once is enough"
+        self.why = why
+        self._resumables.discard(self.id)
+
+
+class Resumption(SynchronousTestCase):
+    def make(self, sessions: int = 3, bytes: int = 100, count: int = 5) -> list[Session]:
+        """So many sessions, with room for these."""
+        config = StreamManagement(resume_sessions=sessions, resume_bytes=bytes)
+        self.resumables = Resumables(config)
+        return [Session(self.resumables) for _ in range(count)]
+
+    def gone(self, sessions: list[Session]) -> list[int]:
+        """Which of them were given up."""
+        return [at for at, session in enumerate(sessions) if session.why is not None]
+
+    def test_ids(self) -> None:
+        """Nobody can guess one: 144 bits."""
+        sessions = self.make(count=100)
+        self.assertEqual(len({each.id for each in sessions}), 100)
+        self.assertEqual({len(each.id) for each in sessions}, {24})
+
+    def test_find(self) -> None:
+        """Until it has ended."""
+        first, second, *_ = self.make()
+        self.assertIs(self.resumables.find(first.id), first)
+        self.resumables.discard(first.id)
+        self.resumables.discard(first.id)
+        self.resumables.discard("another")
+        self.assertIsNone(self.resumables.find(first.id))
+        self.assertIs(self.resumables.find(second.id), second)
+
+    def test_sessions(self) -> None:
+        """The one that has been away longest ends; news of another does not make it younger."""
+        sessions = self.make()
+        for each in (0, 1, 2, 0):
+            self.resumables.keep(sessions[each], 1)
+        self.assertEqual(self.gone(sessions), [])
+        self.resumables.keep(sessions[3], 0)
+        self.assertEqual(self.gone(sessions), [0])
+        self.assertEqual(sessions[0].why, "no room to keep it")
+        self.resumables.back(sessions[1])
+        self.resumables.keep(sessions[4], 0)
+        self.assertEqual(self.gone(sessions), [0])
+        self.resumables.keep(sessions[1], 0)
+        self.assertEqual(self.gone(sessions), [0, 2])
+
+    def test_bytes(self) -> None:
+        """The same, of those that keep anything."""
+        sessions = self.make()
+        self.resumables.keep(sessions[0], 0)
+        self.resumables.keep(sessions[1], 60)
+        self.resumables.keep(sessions[2], 40)
+        self.assertEqual(self.gone(sessions), [])
+        self.resumables.keep(sessions[2], 41)
+        self.assertEqual(self.gone(sessions), [1])
+        self.resumables.keep(sessions[2], 101)
+        self.assertEqual(self.gone(sessions), [1, 2])
+
+    def test_none(self) -> None:
+        """There may be no room at all."""
+        (session,) = self.make(count=1)
+        self.resumables.keep(session, 101)
+        self.assertEqual(session.why, "no room to keep it")
+
+    def test_stops(self) -> None:
+        """Who is away when the proxy ends, or after that."""
+        sessions = self.make()
+        self.resumables.startService()
+        self.resumables.keep(sessions[0], 0)
+        self.resumables.keep(sessions[1], 7)
+        self.resumables.back(sessions[1])
+        self.resumables.stopService()
+        self.assertEqual(self.gone(sessions), [0])
+        self.assertEqual(sessions[0].why, "shutdown")
+        self.resumables.keep(sessions[1], 7)
+        self.assertEqual(self.gone(sessions), [0, 1])
+
+    @given(st.lists(st.tuples(st.integers(0, 9), st.integers(-1, 60))))
+    def test_any(self, happens: list[tuple[int, int]]) -> None:
+        """There is never more than may be, and nobody ends while there is room."""
+        sessions = self.make(count=10)
+        away: dict[int, int] = {}
+        for at, bytes in happens:
+            if sessions[at].why is not None:
+                continue
+            if bytes < 0:
+                self.resumables.back(sessions[at])
+                away.pop(at, None)
+                continue
+            self.resumables.keep(sessions[at], bytes)
+            away[at] = bytes
+            fits = len(away) <= 3 and sum(away.values()) <= 100
+            left = {each: away[each] for each in away if sessions[each].why is None}
+            self.assertEqual(left == away, fits)
+            self.assertTrue(len(left) <= 3 and sum(left.values()) <= 100)
+            away = left
