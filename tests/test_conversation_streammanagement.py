@@ -276,6 +276,22 @@ class Slow(Managed):
         self.home.client.acknowledges()
         self.assertEqual(self.session().management.keeps.count, 0)
 
+    def test_refusedOnAndOn(self) -> None:
+        """Nor are refusals, of a client without stream management: they bring what had to wait."""
+        sibling = self.logsIn("sibling", managed=True)
+        self.fills()
+        for _ in range(3):
+            self.assertNotLogged(f"{self.home.jid}: ended")
+            sibling.client.sends(says(9_000 * "a"))
+            sibling.server.gets(says(9_000 * "a"))
+            self.home.client.sends(f"<enable xmlns='{SM}' resume='?'/>")
+        self.assertLogged(f"{self.home.jid}: ended: too slow")
+        self.home.client.ignores = True
+        self.home.client.readsOn()
+        self.home.client._came.clear()
+        self.home.server.gets(a("*"))
+        self.home.server.getsEnd()
+
     def test_askingOnAndOn(self) -> None:
         """Answers are no way to fill the proxy's memory."""
         self.fills()
@@ -703,6 +719,17 @@ class Copies(Managed):
         self.hasHandled(1)
         self.home.client.acknowledges()
         self.hasHandled(3)
+
+    def test_wrongAtTheEnd(self) -> None:
+        """What a server says last, and wrong, of a session that is over, costs nobody a message."""
+        self.home.client.sends("</stream:stream>")
+        self.home.client.isLeft()
+        self.home.server.gets(told(0))
+        self.home.server.getsEnd()
+        self.home.server.sends(hears("a") + a(99) + hears("b"))
+        self.home.server.losesConnection()
+        self.work.server.answersPing()
+        self.work.client.gets("<message from='*' to='*' type='chat'>*</message>")
 
     def test_fork(self) -> None:
         """A message that fills the place kept for it counts when the client has it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ from tests.test_splitter import HEADER, Outcome, modest
 from xmpproxy import fastpath, ns
 from xmpproxy.fastpath import Run, Unwanted
 from xmpproxy.splitter import Splitter
-from xmpproxy.stanza import Stanza
+from xmpproxy.stanza import Stanza, spans
 
 UNWANTED: Unwanted = (
     ("message", frozenset({ns.CARBONS, ns.DELAY})),
@@ -400,6 +400,51 @@ class Sessions(Conversation):
                 window.server.losesConnection()
             ended = [line.partition(" s, ")[2] for line in self.log if ": ended: " in line]
             self.assertEqual(ended[-1], ended[-2])
+
+    def test_managed(self) -> None:
+        """The same with stream management on both streams: nothing is counted otherwise."""
+        chance = random.Random(198)
+        asking = f"<r xmlns='{ns.STREAM_MANAGEMENT[0]}'/>"
+        self.patch(Sessions, "FROM_CLIENT", (*self.FROM_CLIENT, asking))
+        self.patch(Sessions, "FROM_SERVER", (*self.FROM_SERVER, asking))
+        passed = 0
+        for number in range(30):
+            windows = [
+                self.logsIn("only", user=f"{kind}{number}", managed=True)
+                for kind in ("fast", "slow")
+            ]
+            sessions: list[Any] = [each for account in self.accounts for each in account.sessions]
+            for window in windows:
+                window.client.sends(f"<enable xmlns='{ns.STREAM_MANAGEMENT[0]}'/>")
+                window.client.gets(f"<enabled xmlns='{ns.STREAM_MANAGEMENT[0]}'/>")
+            sessions[1]._downstream.unwanted = sessions[1]._upstream.unwanted = None
+            self.traffic(chance, *windows)
+            counts = [self.counts(session) for session in sessions]
+            self.assertEqual(counts[0], counts[1])
+            passed += counts[0][0]
+            for window, session in zip(windows, sessions, strict=True):
+                kept = session.management.keeps.count
+                window.client.sends(f"<a xmlns='{ns.STREAM_MANAGEMENT[0]}' h='{kept}'/>")
+                window.client.sends("<active xmlns='urn:xmpp:csi:0'/></stream:stream>")
+                window.client.vanishes()
+                window.server.vanishes()
+                for peer in window[:2]:
+                    peer._came.clear()
+        self.assertNotLogged("refused")
+        self.assertGreater(passed, 300)
+
+    def counts(self, session: Any) -> list[int]:
+        """All that is counted in a session."""
+        management = session.management
+        keeps = management.keeps
+        stanzas = sum(1 for _ in spans(b"".join(keeps.rest()), 0))
+        self.assertEqual(stanzas, keeps.count)
+        self.assertEqual(management._down.acknowledged + stanzas, session.toClient)
+        numbers = [session.fromClient, session.fromServer, session.toClient, session.toServer]
+        ledgers = [
+            (ledger.handled, ledger.acknowledged) for ledger in (management._up, management._down)
+        ]
+        return [*numbers, *(number for ledger in ledgers for number in ledger), keeps.size]
 
     def traffic(self, chance: random.Random, *windows: Window) -> None:
         came: list[list[bytes]] = []

@@ -48,6 +48,17 @@ class LedgerTests(SynchronousTestCase):
         book.mark(1, 4)
         self.assertEqual(book.handled, 4)
 
+    def test_nothingCame(self) -> None:
+        """What is sent besides, for nothing that came, is not waited for."""
+        book = Ledger()
+        book.mark(1, 1)
+        for sent in range(2, 9):
+            book.mark(sent, 1)
+        assert book._marks is not None
+        self.assertEqual(len(book._marks), 1)
+        book.acknowledge(1)
+        self.assertEqual(book.handled, 1)
+
     def test_repeated(self) -> None:
         """An acknowledgement of what is acknowledged changes nothing."""
         book = Ledger()

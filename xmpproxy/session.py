@@ -211,7 +211,7 @@ class Session(XMPPHandlerCollection):
         self._queued = 0  # bytes in _toClient
         self._pushed = 0  # of toClient
         self._slow = False  # the client does not read as fast as it is written to
-        self._said = 0  # bytes that were no stanzas since then
+        self._said = 0  # bytes that were written to it all the same
         self._full = False  # it does not acknowledge as much as it gets
         self._asking: IDelayedCall | None = None  # the client, what it has handled
         self._waiting: IDelayedCall | None = None  # for the client to come back, or to acknowledge
@@ -523,11 +523,12 @@ class Session(XMPPHandlerCollection):
     def sayClient(self, data: bytes) -> None:
         """Write what is no stanza to the client, behind all that is gathered."""
         if self._outcome is None and not self.away:
+            waited = self._queued
             if self._clientOutput:
                 self._push()
             self._downstream.write(data)
             if self._slow:
-                self._said += len(data)
+                self._said += waited + len(data)
                 if self._said > self.queueBytes:
                     self._tooMuch(f"more than {self.queueBytes} bytes were not read")
 
@@ -783,9 +784,10 @@ class Session(XMPPHandlerCollection):
             self.away = False
             self._streamLost()
         if self.account is not None:
-            self.account.mirror.leave(self.seat)
-            self._accounts.leave(self.account, self)
-            self.account = None
+            account, self.account = self.account, None
+            account.mirror.leave(self.seat)
+            self._accounts.leave(account, self)
+            account.flush()
         self._streamLost()
 
     def _streamLost(self) -> None:
