@@ -272,9 +272,9 @@ class Slow(Managed):
         self.home.client.gets(hears("adieu"))
         sibling.server.answersPing()
         sibling.client.gets("<message from='*' to='*' type='chat'>*</message>")
-        self.assertEqual(self.session().management.keeps.count, 2)
+        self.assertEqual(self.session().management._client.keeps.count, 2)
         self.home.client.acknowledges()
-        self.assertEqual(self.session().management.keeps.count, 0)
+        self.assertEqual(self.session().management._client.keeps.count, 0)
 
     def test_refusedOnAndOn(self) -> None:
         """Nor are refusals, of a client without stream management: they bring what had to wait."""
@@ -407,7 +407,7 @@ class Upwards(Managed):
     def test_beyondTheModulus(self) -> None:
         """Counters begin anew after 2^32."""
         shift(self.session().management._server, MODULUS - 3)
-        shift(self.session().management._client, MODULUS - 3)
+        shift(self.session().management._client.leg, MODULUS - 3)
         server = self.home.server
         server.handled += MODULUS - 3
         self.home.client.sends(says("a") + says("b") + R)
@@ -600,7 +600,7 @@ class Downwards(Managed):
     def test_beyondTheModulus(self) -> None:
         """Counters begin anew after 2^32."""
         shift(self.session().management._server, MODULUS - 2)
-        shift(self.session().management._client, MODULUS - 2)
+        shift(self.session().management._client.leg, MODULUS - 2)
         self.home.client.handled += MODULUS - 2
         self.gets(hears("a"))
         self.home.client.acknowledges()
@@ -1046,8 +1046,8 @@ class Bytes(Managed):
         self.home.client.gets(large)
         self.home.client.gets(R)
         self.home.client.acknowledges()
-        self.assertEqual(self.session().management.keeps.size, 0)
-        self.assertIsNone(self.session().management.keeps._pieces)
+        self.assertEqual(self.session().management._client.keeps.size, 0)
+        self.assertIsNone(self.session().management._client.keeps._pieces)
 
     def test_copies(self) -> None:
         """What siblings say does not wait: the session ends."""

@@ -5,20 +5,10 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, succeed
 
 from xmpproxy.streammanagement import Refused, Resume
-from xmpproxy.unacknowledged import Unacknowledged
 
 
 class Management:
-    """
-    Here without such a link.
-
-    @ivar keeps: what was sent to the client and is not acknowledged; L{None} if its stream has no
-        stream management.
-    @ivar resumption: the id by which the client may come back, if it may.
-    """
-
-    keeps: Unacknowledged | None = None
-    resumption: str | None = None
+    """Here without such a link."""
 
     def clientTurn(self) -> None:
         """All that a read from the client has brought is on its way."""
@@ -28,12 +18,23 @@ class Management:
 
     def sending(self, data: bytes, count: int) -> bytes:
         """
-        Stanzas are written to the client, if C{keeps} says that this matters.
+        Stanzas are written to the client.
 
         @param count: how many.
         @return: what is to be written behind them.
         """
         return b""
+
+    def wrote(self) -> None:
+        """That is done."""
+
+    def leave(self) -> bool:
+        """
+        The client's stream is lost.
+
+        @return: whether the session goes on without it, for it may come back.
+        """
+        return False
 
     @property
     def unhandled(self) -> int:

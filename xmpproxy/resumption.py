@@ -14,14 +14,11 @@ from xmpproxy.streammanagement import Resume
 
 
 class Resumable(Protocol):
-    """
-    A session.
+    """A session, as who wants to resume it sees it."""
 
-    @ivar bareJid: whose it is.
-    @ivar away: whether its client's stream was lost.
-    """
-
-    away: bool
+    @property
+    def away(self) -> bool:
+        """Whether its client's stream was lost."""
 
     @property
     def bareJid(self) -> str:

@@ -36,7 +36,6 @@ from xmpproxy.resumption import Resumables
 from xmpproxy.seat import Seat
 from xmpproxy.silence import Patience, Verdict
 from xmpproxy.stanza import Stanza
-from xmpproxy.streammanagement import Resume
 from xmpproxy.upstream import Upstream
 from xmpproxy.xmlstream import StanzaStream
 
@@ -44,9 +43,6 @@ log = Logger()
 
 #: Seconds that a client waits for its bind result at most while links ask the server things.
 PREPARE_SECONDS = 3.0
-
-#: Seconds that a client gets to acknowledge something while nothing more is read for it.
-ACKNOWLEDGE_SECONDS = 60.0
 
 #: The outcome of a stream that was not closed.
 VANISHED = "connection lost"
@@ -121,22 +117,21 @@ class Session(XMPPHandlerCollection):
     @ivar toClient: how many stanzas were sent to the client, or are gathered to be.
     @ivar toServer: how many to the server.
     @ivar away: whether the client's stream was lost, and the client may come back.
+    @ivar full: whether the client leaves too much unacknowledged.
+    @ivar mostUnhandled: how many of the server's stanzas a client may leave unacknowledged.
     """
 
     # Beyond 30 attributes each session would have a dictionary of 1.5 KiB.
     __slots__ = (
         "_accounts",
         "_asked",
-        "_asking",
         "_began",
         "_chain",
         "_clientOutput",
         "_downstream",
-        "_full",
         "_held",
         "_idleSeconds",
         "_links",
-        "_mostUnhandled",
         "_outcome",
         "_patience",
         "_pinged",
@@ -151,22 +146,22 @@ class Session(XMPPHandlerCollection):
         "_slow",
         "_streams",
         "_upstream",
-        "_waiting",
         "account",
         "away",
         "clock",
         "domain",
         "fromClient",
         "fromServer",
+        "full",
         "ids",
         "jid",
         "management",
         "mirrorConfig",
+        "mostUnhandled",
         "offers",
         "queueBytes",
         "readSince",
         "resumables",
-        "resumeSeconds",
         "seat",
         "toClient",
         "toServer",
@@ -191,12 +186,11 @@ class Session(XMPPHandlerCollection):
         self.resumables = resumables
         self.management = Management()
         self.away = False
-        self.resumeSeconds = 0.0
         self.mirrorConfig = mirror
         self.account: Account | None = None
         self.ids = accounts.ids
         self._idleSeconds = streamManagement.idle_seconds
-        self._mostUnhandled = streamManagement.upstream_unacked
+        self.mostUnhandled = streamManagement.upstream_unacked
         self._pinged: str | None = None  # id of what the client has to answer
         self._questions = Ids()  # of this session alone: clients see the ids of copies
         self.queueBytes = downstream.limits.queue_bytes
@@ -212,9 +206,7 @@ class Session(XMPPHandlerCollection):
         self._pushed = 0  # of toClient
         self._slow = False  # the client does not read as fast as it is written to
         self._said = 0  # bytes that were written to it all the same
-        self._full = False  # it does not acknowledge as much as it gets
-        self._asking: IDelayedCall | None = None  # the client, what it has handled
-        self._waiting: IDelayedCall | None = None  # for the client to come back, or to acknowledge
+        self.full = False  # it does not acknowledge as much as it gets
         self._held: tuple[list[Stanza], list[Stanza]] | None = ([], [])  # until ready
         self._patience: IDelayedCall | None = None
         self._preparing: Deferred[Any] | None = None
@@ -278,7 +270,8 @@ class Session(XMPPHandlerCollection):
         downstream.unwanted = self._unwantedFromClient
 
     def _stopWaiting(self) -> None:
-        self._stop(self._patience)
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
         self._patience = None
         preparing, self._preparing = self._preparing, None
         if preparing is not None:
@@ -385,11 +378,10 @@ class Session(XMPPHandlerCollection):
                 put(stanza.data)
         self.fromServer += came
         self.seat.outbox.came = self.fromServer
-        if self.seat.holding is not None and self.management.unhandled > self._mostUnhandled // 2:
+        if self.seat.holding is not None and self.management.unhandled > self.mostUnhandled // 2:
             self.seat.holding.flush()  # nothing of that is handled while it is held
         self.flush()
         self.management.serverTurn()
-        self._hold()
 
     def downstreamStarted(self) -> None:
         """A client begins no other stream on this one once its resource is bound."""
@@ -484,7 +476,7 @@ class Session(XMPPHandlerCollection):
         """Write to the client what was gathered for it, unless it is too slow."""
         if self._slow:
             if self._queued > self.queueBytes:
-                self._tooMuch(f"more than {self.queueBytes} bytes were not read")
+                self.tooMuch(f"more than {self.queueBytes} bytes were not read")
         elif self._clientOutput:
             self._push()
 
@@ -494,21 +486,17 @@ class Session(XMPPHandlerCollection):
         self._clientOutput.clear()
         self._queued = 0
         self._pushed = self.toClient
-        keeps = self.management.keeps
-        if keeps is None:
-            self._downstream.write(data)
-            return
         data += self.management.sending(data, count)
         if not self.away:
             self._downstream.write(data)
-            if keeps.size > self.queueBytes:
-                self._tooMuch(f"more than {self.queueBytes} bytes were not acknowledged")
-        elif keeps.size > self.queueBytes:
-            self.expire("too much to keep")
-        else:
-            self.resumables.keep(self, keeps.size)
+        self.management.wrote()
 
-    def _tooMuch(self, text: str) -> None:
+    def tooMuch(self, text: str) -> None:
+        """
+        More waits for the client than is kept.
+
+        @param text: what the client is told.
+        """
         self._clientOutput.clear()
         self._queued = 0
         self._end("too slow")
@@ -530,7 +518,7 @@ class Session(XMPPHandlerCollection):
             if self._slow:
                 self._said += waited + len(data)
                 if self._said > self.queueBytes:
-                    self._tooMuch(f"more than {self.queueBytes} bytes were not read")
+                    self.tooMuch(f"more than {self.queueBytes} bytes were not read")
 
     @property
     def passedOn(self) -> int:
@@ -569,9 +557,14 @@ class Session(XMPPHandlerCollection):
         self.flushDownstream()
         self._readOrNot()
 
+    def setFull(self, full: bool) -> None:
+        """Whether the client leaves so much unacknowledged that nothing more is to be read."""
+        self.full = full
+        self._readOrNot()
+
     def _readOrNot(self) -> None:
         """Read from the server as long as the client takes what comes."""
-        if self._slow or self._full:
+        if self._slow or self.full:
             if self.readSince != math.inf:
                 self.readSince = math.inf
                 self._upstream.pauseProducing()
@@ -632,114 +625,49 @@ class Session(XMPPHandlerCollection):
         self.ask("get", f"<ping xmlns='{ns.PING}'/>", lambda _: None)
         self.flush()
 
-    # Resumption (XEP-0198, section 5)
+    # A client that comes back (XEP-0198, section 5)
 
     @property
-    def bareJid(self) -> str:
-        """Whose it is."""
-        return self.seat.account
+    def clientAddress(self) -> str:
+        """Where the client is, or was last, for people."""
+        return self._downstream.address
 
-    def _leave(self) -> None:
-        """The client's stream is lost. The server does not notice, and the siblings neither."""
-        seconds = self.resumeSeconds
-        if self._full:  # nothing is read from the server, which does not wait for ever
-            seconds = min(seconds, ACKNOWLEDGE_SECONDS)
-        log.info(
-            "{jid}: lost its client, {client}; it may come back within {seconds:.0f} s",
-            jid=self.jid,
-            client=self._downstream.address,
-            seconds=seconds,
-        )
+    def dismiss(self) -> None:
+        """The client goes on with another stream."""
+        old = self._downstream
+        old.authenticator.owner = None
+        old.unregisterProducer()
+        old.closeStream(StreamError("conflict", text="resumed on another stream"))
+
+    def goOnAlone(self) -> None:
+        """Go on without the client's stream."""
         self.away = True
         self._slow = False
         self._said = 0
         self._readOrNot()
-        self._wait(seconds, self.expire, "not resumed")
         self.flush()
-        if self.away and self.management.keeps is not None:
-            self.resumables.keep(self, self.management.keeps.size)
-            self._hold()
 
-    def whenAway(self) -> Deferred[None]:
-        """See L{Resumable}."""
-        if not self.away and self._outcome is None:
-            old = self._downstream
-            old.authenticator.owner = None
-            old.unregisterProducer()
-            old.closeStream(StreamError("conflict", text="resumed on another stream"))
-            self._leave()
-        return self.management.whenHandled()
+    def goOnWith(self, downstream: Downstream, first: bytes) -> None:
+        """
+        Go on with a new stream of the client's.
 
-    def resume(self, downstream: Downstream, resume: Resume, namespace: str) -> None:
-        """See L{Resumable}."""
-        told = self.management.resumed(resume, namespace)
+        @param first: what is written to it before all else.
+        """
         self.away = False
-        self._stop(self._waiting)
-        self._waiting = None
-        self.resumables.back(self)
         self._downstream = downstream
         downstream.authenticator.owner = self
         downstream.authenticator.loggedIn()
         log.info("{jid}: resumed, from {client}", jid=self.jid, client=downstream.address)
-        downstream.write(b"".join(told))
+        downstream.write(first)
         self._upstream.unregisterProducer()
         self._couple()
         self.seat.release()
         self.flush()
-        self._full = False
-        self._hold()
-        self._readOrNot()
 
-    def expire(self, why: str) -> None:
-        """See L{Resumable}."""
-        if self.away:
-            self.away = False
-            self._lose(why)
-
-    # What the client does not acknowledge
-
-    def _hold(self) -> None:
-        """Read no more from the server while too much is not acknowledged by the client."""
-        keeps = self.management.keeps
-        if keeps is None or self._full or self._outcome is not None:
-            return
-        if self.management.unhandled < self._mostUnhandled and keeps.size <= self.queueBytes // 2:
-            return
-        if self.away:
-            self.expire("too much to keep")
-            return
-        self._full = True
-        self._readOrNot()
-        self._wait(ACKNOWLEDGE_SECONDS, self._tooMuch, "acknowledge what you are sent")
-
-    def unhold(self) -> None:
-        """The client has acknowledged something."""
-        keeps = self.management.keeps
-        if not self._full or keeps is None or self.away:
-            return
-        if self.management.unhandled < self._mostUnhandled and keeps.size <= self.queueBytes // 2:
-            self._full = False
-            self._stop(self._waiting)
-            self._waiting = None
-            self._readOrNot()
-
-    def askLater(self, seconds: float) -> None:
-        """Have the client asked what it has handled."""
-        if self._asking is None and not self.away and self._outcome is None:
-            self._asking = self.clock.callLater(seconds, self._ask)
-
-    def _ask(self) -> None:
-        self._asking = None
-        self.management.askClient()
-
-    def _wait(self, seconds: float, what: Callable[[str], None], why: str) -> None:
-        self._stop(self._waiting)
-        self._waiting = self.clock.callLater(seconds, what, why)
-
-    @staticmethod
-    def _stop(call: IDelayedCall | None) -> None:
-        if call is not None and call.active():
-            call.cancel()
+    def giveUpClient(self, why: str) -> None:
+        """The client does not come back."""
+        self.away = False
+        self._lose(why)
 
     def giveUpServer(self, why: str) -> None:
         """The server says what cannot be."""
@@ -759,9 +687,7 @@ class Session(XMPPHandlerCollection):
         the server routes to it before that must be known to the siblings. If the client may come
         back, the session goes on without it.
         """
-        if outcome == VANISHED and self._outcome is None and self.management.resumption:
-            self._leave()
-        else:
+        if outcome != VANISHED or self._outcome is not None or not self.management.leave():
             self._lose(outcome)
 
     def _lose(self, outcome: str) -> None:
@@ -812,9 +738,6 @@ class Session(XMPPHandlerCollection):
         self._outcome = outcome
         self._downstream.unwanted = self._upstream.unwanted = None
         self._stopWaiting()
-        self._stop(self._asking)
-        self._stop(self._waiting)
-        self._asking = self._waiting = None  # a call that was made still knows us
         self.management.ended()
         if self._held is None:
             self._downstream.unregisterProducer()

@@ -13,11 +13,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.words.protocols.jabber.error import StreamError
 
 from xmpproxy import ns
+from xmpproxy.attendance import Attendance
 from xmpproxy.chain import Wants
 from xmpproxy.ledger import Ledger
 from xmpproxy.leg import Leg
 from xmpproxy.management import Management
-from xmpproxy.session import Link
+from xmpproxy.session import Link, Session
 from xmpproxy.stanza import Stanza
 from xmpproxy.streammanagement import (
     Answer,
@@ -32,7 +33,6 @@ from xmpproxy.streammanagement import (
     Resumed,
     parse,
 )
-from xmpproxy.unacknowledged import Unacknowledged
 
 #: A client is asked after so many stanzas or bytes, or when this many seconds have passed.
 ASK_STANZAS = 10
@@ -48,7 +48,7 @@ class StreamManagement(Link, Management):
 
     def __init__(self) -> None:
         super().__init__()
-        self._client: Leg | None = None
+        self._client: Attendance | None = None
         self._server: Leg | None = None
         self._up = Ledger()  # the client's stanzas
         self._down = Ledger()  # the server's
@@ -100,13 +100,14 @@ class StreamManagement(Link, Management):
     def serverTurn(self) -> None:
         """All that a read from the server has brought is on its way."""
         session = self.parent
-        if self._server is None:
-            return
+        if self._server is not None:
+            if self._client is not None:
+                self._down.mark(session.toClient, session.passedOn)
+            if self._serverAsks:
+                self._serverAsks = False
+                self._answerServer(self._server)
         if self._client is not None:
-            self._down.mark(session.toClient, session.passedOn)
-        if self._serverAsks:
-            self._serverAsks = False
-            self._answerServer(self._server)
+            self._client.hold()
 
     def _answerServer(self, server: Leg) -> None:
         session = self.parent
@@ -129,10 +130,14 @@ class StreamManagement(Link, Management):
 
     def ended(self) -> None:
         """The session is over: nobody can come back to it."""
-        if self.resumption is not None:
-            self.parent.resumables.discard(self.resumption)
-            self.resumption = None
+        if self._client is not None:
+            self._client.end()
         self._waitIsOver()
+
+    def disownHandlerParent(self, parent: Session) -> None:
+        """Both streams are gone. Who sees to the client knows the session, and would keep it."""
+        self._client = None
+        super().disownHandlerParent(parent)
 
     # With the client
 
@@ -154,39 +159,40 @@ class StreamManagement(Link, Management):
                 raise Refused("unexpected-request")
             case Request():
                 self._clientAsks = True
-            case Answer(h) if self._client is not None and self.keeps is not None:
-                self._client.asking = False
-                self._policy.answered()
-                before = self._down.acknowledged
-                after = self._client.acknowledged(h, before + self.keeps.count)
-                self.keeps.acknowledge(after - before)
-                self._down.acknowledge(after)
+            case Answer(h) if self._client is not None:
+                self._acknowledged(self._client, h)
                 self._down.mark(self.parent.toClient, self.parent.passedOn)
-                self.parent.unhold()
+                self._client.acknowledged()
                 if self._askWhenIdle:
-                    self.parent.askLater(ASK_SECONDS)
+                    self._client.askLater(ASK_SECONDS)
+
+    def _acknowledged(self, client: Attendance, h: int) -> None:
+        """The client has handled so many, which may be an impossible number."""
+        before = self._down.acknowledged
+        after = client.leg.acknowledged(h, before + client.keeps.count)
+        client.leg.asking = False
+        client.policy.answered()
+        client.keeps.acknowledge(after - before)
+        self._down.acknowledge(after)
 
     def _enable(self, namespace: str, enable: Enable) -> None:
         if self._client is not None:
             raise Refused("unexpected-request")
         session = self.parent
         session.flush()
-        seconds = session.resumables.seconds
-        if enable.resume and seconds:
-            if enable.max is not None:
-                seconds = min(seconds, enable.max)
-            self.resumption = session.resumables.add(session)
-        session.resumeSeconds = seconds
-        max = int(seconds) if self.resumption is not None else None
-        session.sayClient(Enabled(self.resumption, max).written(namespace))
+        seconds = session.resumables.seconds if enable.resume else 0
+        if enable.max is not None:
+            seconds = min(seconds, enable.max)
+        client = Attendance(session, self, seconds, AskPolicy(ASK_STANZAS, ASK_BYTES))
+        max = int(seconds) if client.id is not None else None
+        session.sayClient(Enabled(client.id, max).written(namespace))
         # What was on its way to the client went before that, and the client does not count it.
-        self._client = Leg(namespace, session.fromClient, session.toClient)
+        client.leg = Leg(namespace, session.fromClient, session.toClient)
+        self._client = client
         self._up.handled = session.fromClient
         self._up.acknowledge(session.toServer)
         self._down.acknowledge(session.toClient)
         self._down.mark(session.toClient, session.passedOn)
-        self.keeps = Unacknowledged()
-        self._policy = AskPolicy(ASK_STANZAS, ASK_BYTES)
 
     def clientTurn(self) -> None:
         """All that a read from the client has brought is on its way."""
@@ -201,7 +207,7 @@ class StreamManagement(Link, Management):
 
     def _answerClient(self) -> None:
         assert self._client is not None
-        self.parent.sayClient(self._client.answer(self._up.handled))
+        self.parent.sayClient(self._client.leg.answer(self._up.handled))
         self.parent.flushDownstream()
 
     def sending(self, data: bytes, count: int) -> bytes:
@@ -211,28 +217,42 @@ class StreamManagement(Link, Management):
         @param count: how many.
         @return: what is to be written behind them.
         """
-        assert self.keeps is not None and self._client is not None
-        self.keeps.add(data, count, self.parent.clock.seconds())
-        self._policy.sent(count, len(data))
-        if self._policy.due and not self.parent.away:
-            return self._request()
-        self.parent.askLater(ASK_SECONDS)
+        client = self._client
+        if client is None:
+            return b""
+        client.keeps.add(data, count, self.parent.clock.seconds())
+        client.policy.sent(count, len(data))
+        if client.policy.due and not self.parent.away:
+            return self._request(client)
+        client.askLater(ASK_SECONDS)
         return b""
 
-    def _request(self) -> bytes:
-        assert self._client is not None
-        self._policy.asked()
-        return self._client.request()
+    def wrote(self) -> None:
+        """That is done."""
+        if self._client is not None:
+            self._client.wrote()
+
+    def leave(self) -> bool:
+        """The client's stream is lost."""
+        if self._client is None or self._client.id is None:
+            return False
+        self._client.leave()
+        return True
+
+    def _request(self, client: Attendance) -> bytes:
+        client.policy.asked()
+        return client.leg.request()
 
     def askClient(self) -> None:
         """Nothing more was sent for a while."""
         if self._client is not None and self._askWhenIdle:
-            self.parent.sayClient(self._request())
+            self.parent.sayClient(self._request(self._client))
             self.parent.flushDownstream()
 
     @property
     def _askWhenIdle(self) -> bool:
-        return bool(self.keeps and self.keeps.count) and self._policy.dueWhenIdle
+        client = self._client
+        return client is not None and bool(client.keeps.count) and client.policy.dueWhenIdle
 
     # Signs of life
 
@@ -240,7 +260,7 @@ class StreamManagement(Link, Management):
         """Have the client answer, if its stream has stream management."""
         if self._client is None:
             return False
-        self.parent.sayClient(self._request())
+        self.parent.sayClient(self._request(self._client))
         return True
 
     def probeServer(self) -> bool:
@@ -310,17 +330,13 @@ class StreamManagement(Link, Management):
         @return: what it is told, and sent again.
         @raise Refused: its C{h} cannot be.
         """
-        assert self._client is not None and self.keeps is not None
-        before = self._down.acknowledged
+        client = self._client
+        assert client is not None
         try:
-            after = self._client.acknowledged(resume.h, before + self.keeps.count)
+            self._acknowledged(client, resume.h)
         except StreamError:
             raise Refused("bad-request") from None
-        self.keeps.acknowledge(after - before)
-        self._down.acknowledge(after)
-        self._client.namespace = namespace
-        self._client.asking = False
-        self._policy.answered()
-        told = Resumed(resume.previd, self._client.h(self._up.handled)).written(namespace)
-        again = self.keeps.delayed(self.parent.domain)
-        return [told, *again, self._request()] if again else [told]
+        client.leg.namespace = namespace
+        told = Resumed(resume.previd, client.leg.h(self._up.handled)).written(namespace)
+        again = client.keeps.delayed(self.parent.domain)
+        return [told, *again, self._request(client)] if again else [told]
