@@ -18,6 +18,7 @@ from tests.conversation import (
 )
 from tests.test_conversation_mirror import ORCHARD
 from tests.test_conversation_streammanagement import (
+    COPY,
     PRESENCE,
     SM,
     SM2,
@@ -34,7 +35,6 @@ from xmpproxy import config, ns
 BIND_OURS = f"<iq type='set' id='*'><bind xmlns='{ns.BIND}'/></iq>"
 BIND_THEIRS = f"<iq type='set' id='bind'><bind xmlns='{ns.BIND}'/></iq>"
 DELAY = f"<delay xmlns='{ns.DELAY}' from='{DOMAIN}' stamp='*'/>"
-COPY = "<message from='*' to='*' type='chat' id='*'>*</message>"
 UNKNOWN = failed("item-not-found")
 
 
