@@ -6,7 +6,7 @@ import gc
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +18,7 @@ from twisted.test.proto_helpers import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Authority, selfSigned
-from xmpproxy.coders import FAILURES, Coder, OpenSSLCoder
+from xmpproxy.coders import FAILURES, Coder, OpenSSLCoder, StandardCoder
 from xmpproxy.records import SecureTransport
 from xmpproxy.tls import ServerTLS, UpstreamTLS
 from xmpproxy.transport import Transport
@@ -321,6 +321,23 @@ class EndTests(Case):
             lambda client, server: client.tls.dataReceived(b"\x17\x03\x03\xff\xff"),
         ):
             self.assertIsNone(losing(prepare)())
+
+    def test_coderForgotten(self) -> None:
+        """Whoever keeps a connection that is gone keeps nothing of OpenSSL's."""
+        client, server = self.joined()
+        client.tls.loseConnection()
+        self.settle(client, server)
+        kept: list[weakref.ref[Any]] = [
+            weakref.ref(cast(OpenSSLCoder, client.tls._coder).connection),
+            weakref.ref(cast(StandardCoder, server.tls._coder)._object),
+        ]
+        for end in (client, server):
+            end.loses()
+            self.assertIsNone(kept.pop(0)())
+            end.tls.write(b"late")
+            end.tls.loseConnection()
+            end.tls.dataReceived(b"later")
+            self.assertEqual(end.came, [])
 
 
 class ProducerTests(Case):

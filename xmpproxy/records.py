@@ -220,6 +220,7 @@ class SecureTransport:
             reason = Failure(CONNECTION_LOST)
         self._closing = self._ended = True
         del self._textReceived, self._handshakeCompleted  # they know us, and we would keep them
+        del self._coder  # which is large, and a session whose client is away keeps us
         return reason
 
     # What the connection does
