@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 # Other Pythons for "make test-all": those that pyenv has.
 PYTHONS ?= $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[23].*/bin/python)
 
-.PHONY: help venv lint test test-all demo bench bench-compare clean
+.PHONY: help venv lint test test-all soak demo bench bench-compare clean
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,11 @@ test-all: ## run the tests that need no server on other Pythons
 	  $$venv/bin/pip install --quiet --disable-pip-version-check --editable '.[demo,test]' && \
 	  XMPPROXY_SERVERS=none $$venv/bin/trial --temp-directory $$venv/_trial_temp tests || failed=1; \
 	done; exit $$failed
+
+soak: venv ## break networks, the proxy and servers for long: SECONDS=600 SERVER=prosody SEED=1
+	@$(BIN)/python -m xmpproxy.lab install $(SERVERS)
+	$(BIN)/python -m tests.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(filter $(SERVERS),$(SERVER)),--server $(SERVER))
 
 demo: venv ## play the conversation on every window: SERVER=pyjabber|prosody|ejabberd|jabberd2 KEEP=1
 	@$(BIN)/python -m xmpproxy.lab install $(SERVER)

@@ -118,6 +118,16 @@ class RawClient:
         texts = (bodyOf(item) for item in self.received if item.name == "message")
         return [text for text in texts if text is not None]
 
+    @property
+    def open(self) -> bool:
+        """Whether it is connected, as far as it knows."""
+        return self._protocol.open
+
+    def forget(self) -> None:
+        """Drop what came in so far."""
+        self._mailbox.forget()
+        self._raw.clear()
+
     async def login(
         self, tls: Tls = "starttls", mechanism: str = "PLAIN", priority: int | None = 0
     ) -> None:
@@ -306,6 +316,10 @@ class _Connection(Protocol):
         self._reader: StreamReader | None = None
         self._ended = False
         self._waiting: list[Deferred[None]] = []
+
+    @property
+    def open(self) -> bool:
+        return self.transport is not None and not self._ended
 
     def newStream(self) -> None:
         self._reader = StreamReader(self._onHeader, self._onElement, self._streamEnded)

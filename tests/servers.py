@@ -136,13 +136,20 @@ class ServerCase(TestCase):
         return client
 
     def slixClient(
-        self, user: str, resource: str | None = None, at: Place | None = None
+        self,
+        user: str,
+        resource: str | None = None,
+        at: Place | None = None,
+        resumes: bool = False,
     ) -> SlixClient:
-        """A slixmpp client that is closed with the test; parameters as for L{rawClient}."""
+        """A slixmpp client that is closed with the test; parameters as for L{rawClient}.
+
+        @param resumes: it has stream management (XEP-0198), and reconnects.
+        """
         place = at or self.server
         jid = f"{user}@{self.server.domain}" + (f"/{resource}" if resource else "")
         password = self.server.users[user]
-        client = SlixClient(place.host, place.port, jid, password, place.trust)
+        client = SlixClient(place.host, place.port, jid, password, place.trust, resumes)
         self.addCleanup(lambda: Deferred.fromCoroutine(client.close()))
         return client
 
@@ -245,8 +252,9 @@ class Proxy(ProcessProtocol):
         return self._output.decode(errors="replace")
 
     async def start(self) -> None:
-        """Start the process and wait until it listens on all its ports."""
+        """Start the process, again if it was killed, and wait until it listens on all its ports."""
         self._started = True
+        self._status, self._ended = None, Deferred()
         twistd = str(Path(sys.executable).with_name("twistd"))
         program = [twistd, "-n", "--pidfile=", "xmpproxy", "--config", str(self.config)]
         root = str(Path(__file__).parent.parent)

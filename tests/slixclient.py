@@ -38,15 +38,26 @@ class SlixClient:
     @param jid: the account's JID, with the resource to ask for, if any.
     @param password: its password.
     @param trust: PEM file of the authority that must have signed the certificate.
+    @param resumes: use slixmpp's stream management (XEP-0198), and reconnect whenever the
+        connection is lost.
 
     @ivar jid: once logged in, the full JID that the server gave.
     """
 
-    def __init__(self, host: str, port: int, jid: str, password: str, trust: Path) -> None:
+    def __init__(
+        self, host: str, port: int, jid: str, password: str, trust: Path, resumes: bool = False
+    ) -> None:
         self.jid = jid
         self._process = _Process(lambda: self.jid)
         self._arguments = json.dumps(
-            {"host": host, "port": port, "jid": jid, "password": password, "trust": str(trust)}
+            {
+                "host": host,
+                "port": port,
+                "jid": jid,
+                "password": password,
+                "trust": str(trust),
+                "resumes": resumes,
+            }
         )
 
     @property
@@ -133,6 +144,12 @@ class SlixClient:
         """
         return await self._process.events.take(wanted, timeout)
 
+    async def resumed(self) -> None:
+        """Wait until it has resumed its stream on another connection."""
+        event = await self.expect(lambda event: event["event"] in ("resumed", "bound"))
+        if event["event"] == "bound":
+            raise AssertionError(f"{self.jid}: not resumed")
+
     async def expectBodies(self, *bodies: str) -> None:
         """Wait for messages (or carbons) with these bodies, in whatever order."""
         for body in bodies:
@@ -205,7 +222,7 @@ async def _execute(client: Any, node: str, values: dict[str, str]) -> str:
     return str(last["command"]["status"])
 
 
-async def _run(host: str, port: int, jid: str, password: str, trust: str) -> None:
+async def _run(host: str, port: int, jid: str, password: str, trust: str, resumes: bool) -> None:
     from slixmpp import ClientXMPP
     from slixmpp.exceptions import IqError, IqTimeout
     from slixmpp.stanza import Message
@@ -232,6 +249,9 @@ async def _run(host: str, port: int, jid: str, password: str, trust: str) -> Non
     def failed(reason: object) -> None:
         _report("failed", reason=str(reason))
 
+    def reconnect(_: object) -> None:
+        client.connect(host, port)
+
     client.register_handler(
         Callback("all", StanzaPath("message"), lambda stanza: _report("stanza", xml=str(stanza)))
     )
@@ -242,6 +262,10 @@ async def _run(host: str, port: int, jid: str, password: str, trust: str) -> Non
         "carbon_received", lambda stanza: show("received", stanza["carbon_received"])
     )
     client.add_event_handler("carbon_sent", lambda stanza: show("sent", stanza["carbon_sent"]))
+    if resumes:
+        client.register_plugin("xep_0198")
+        client.add_event_handler("session_resumed", lambda _: _report("resumed"))
+        client.add_event_handler("disconnected", reconnect)
     client.connect(host, port)
 
     commands = asyncio.StreamReader()
@@ -276,6 +300,7 @@ async def _run(host: str, port: int, jid: str, password: str, trust: str) -> Non
                 with suppress(IqError):  # An answer, too.
                     await client["xep_0199"].send_ping(client.boundjid.domain)
                 _report("pong")
+    client.del_event_handler("disconnected", reconnect)
     await client.disconnect()
 
 

@@ -178,10 +178,10 @@ class SmClient(RawClient):
     def _gotElement(self, element: Element, raw: bytes) -> None:
         if element.uri == SM:
             self._manage(element)
-        elif self._counting and _isStanza(element):
-            assert self.managed is not None
-            self.managed.handled += 1
-            self.everything.append(element)
+        elif self.managed is not None and _isStanza(element):
+            if self._counting:
+                self.managed.handled += 1
+            self.everything.append(element)  # before <enabled/>, too: messages come once bound
         super()._gotElement(element, raw)
 
     def _manage(self, element: Element) -> None:

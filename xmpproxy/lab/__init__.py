@@ -29,6 +29,7 @@ __all__ = [
     "LabError",
     "Server",
     "available",
+    "restart",
     "start",
 ]
 
@@ -91,3 +92,18 @@ def start(
         server.stop()
         raise
     return server
+
+
+def restart(server: Server) -> None:
+    """Stop a server and start it again, where it was and with what it has stored; this blocks.
+
+    @param server: one that was started with a directory of its own.
+    @raise LabError: it did not come up.
+    """
+    server.stop()
+    server.begin()
+    try:
+        _kinds[server.kind].launch(server)
+    except BaseException:
+        server.stop()
+        raise

@@ -24,7 +24,7 @@ def missing() -> str | None:
 
 def launch(server: Server) -> None:
     """Write the configuration, start ejabberd, register the accounts, wait until it answers."""
-    server.tlsPort = freePort()
+    server.tlsPort = server.tlsPort or freePort()
     config = server.write(
         "ejabberd.yml",
         carbons="mod_carboncopy: {}" if server.carbons else "",
@@ -32,7 +32,7 @@ def launch(server: Server) -> None:
     )
     users = ", ".join(f'{{<<"{name}">>, <<"{word}">>}}' for name, word in server.users.items())
     register = (
-        f'[ok = ejabberd_auth:try_register(U, <<"{server.domain}">>, P) || {{U, P}} <- [{users}]],'
+        f'[ok = ejabberd_auth:set_password(U, <<"{server.domain}">>, P) || {{U, P}} <- [{users}]],'
         f' io:format("{_READY}~n").'
     )
     log = server.spawn(

@@ -22,7 +22,7 @@ def missing() -> str | None:
 
 def launch(server: Server) -> None:
     """Write the configuration and the accounts, start the three programs, wait for an answer."""
-    server.tlsPort = freePort()
+    server.tlsPort = server.tlsPort or freePort()
     _createDatabase(server)
     for name in "router-users.xml", "router-filter.xml":
         server.write(name, f"jabberd2/{name}")
@@ -52,6 +52,8 @@ def _modules() -> Path | None:
 
 
 def _createDatabase(server: Server) -> None:
+    if (server.directory / "jabberd2.db").exists():
+        return
     schema = resources.files("xmpproxy.lab").joinpath("data", "jabberd2", "schema.sql").read_text()
     with closing(sqlite3.connect(server.directory / "jabberd2.db")) as database:
         database.executescript(schema)

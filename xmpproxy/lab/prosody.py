@@ -16,11 +16,11 @@ def missing() -> str | None:
 
 def launch(server: Server) -> None:
     """Write the configuration and the accounts, start Prosody, wait until it answers."""
-    server.tlsPort = freePort()
+    server.tlsPort = server.tlsPort or freePort()
     modules = [*(["carbons"] if server.carbons else []), *(["mam"] if server.archive else [])]
     config = server.write("prosody.cfg.lua", modules=", ".join(f'"{name}"' for name in modules))
     accounts = server.directory / "data" / server.domain.replace(".", "%2e") / "accounts"
-    accounts.mkdir(parents=True)
+    accounts.mkdir(parents=True, exist_ok=True)
     for name, password in server.users.items():
         # mod_auth_internal_hashed replaces the password by its hash at the first login.
         (accounts / f"{name}.dat").write_text(f'return {{ ["password"] = "{password}" }};\n')

@@ -84,12 +84,11 @@ class Server:
         self.port = freePort()
         self.tlsPort: int | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
-        self._deadline = time.monotonic() + START_SECONDS
+        self.begin()
         certificates.make(self.directory, self.domain)
         self.trust = self.directory / "ca.pem"
         self.certificate = self.directory / "cert.pem"
         self.key = self.directory / "key.pem"
-        atexit.register(self.stop)
 
     def __enter__(self) -> Server:
         return self
@@ -131,6 +130,11 @@ class Server:
         return "\n".join(tails)
 
     # What follows is for the modules that launch a kind of server.
+
+    def begin(self) -> None:
+        """It is to be launched, for the first time or again."""
+        self._deadline = time.monotonic() + START_SECONDS
+        atexit.register(self.stop)
 
     def write(self, name: str, template: str = "", **values: object) -> Path:
         """Fill in a template of C{data/} (by default of the same name) and write it.
