@@ -58,6 +58,8 @@ BEHIND = ("proxy", "upstream", "server")
 USERS = ("account", "peer", "first", "second")
 
 _WINDOWS = ("desk", "phone")
+_MOST_PAUSE = 0.02  # seconds
+_MOST_STALLED = 0.3  # seconds
 _LOOKS = 100  # at what has come, before something is missing,
 _BETWEEN_LOOKS = 0.1  # so many seconds apart
 
@@ -162,15 +164,27 @@ class World:
         )
 
     async def _killProxy(self) -> None:
+        relays = [self._upstream, *(window.relay for window in self._windows.values())]
+        await self._stall(relays[:1] if self._chance.random() < 0.5 else relays[1:])
         clients = self._clients()
         await self._proxy.kill()
+        for relay in relays:
+            relay.cut()
         await self._proxy.start()
         await self._leftBehind(clients)
 
     async def _cutUpstream(self) -> None:
+        await self._stall([self._upstream])
         clients = self._clients()
         self._upstream.cut()
         await self._leftBehind(clients)
+
+    async def _stall(self, relays: list[LinkRelay]) -> None:
+        """Perhaps nothing goes any further for a while, so that much is under way."""
+        if self._chance.random() < 0.7:
+            for relay in relays:
+                relay.freeze()
+            await deferLater(reactor, self._chance.random() * _MOST_STALLED)
 
     async def _stopServer(self) -> None:
         clients = self._clients()
@@ -204,7 +218,7 @@ class World:
         for number in range(count):
             self._speak(f"{self._rounds}.{number}")
             if chance.random() < 0.2:
-                await deferLater(reactor, 0)
+                await deferLater(reactor, chance.random() * _MOST_PAUSE)
             if chance.random() < 0.1:
                 await self._peer.isTold()
             while len(breaking) < len(when) and when[len(breaking)] <= number:
@@ -239,6 +253,8 @@ class World:
         for name, window in self._windows.items():
             if self._chance.random() < 0.6:
                 window.say(f"{name}.{number}")
+            if self._chance.random() < 0.2:
+                window.ask()
         first, second = self._bystanders
         if self._chance.random() < 0.3:
             first.say(f"second@{self._server.domain}/two", f"first.{number}")

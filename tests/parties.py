@@ -15,7 +15,7 @@ from twisted.words.xish.domish import Element
 
 from tests.linkrelay import LinkRelay
 from tests.rawclient import AuthenticationFailed, RawClient
-from tests.smclient import SmClient
+from tests.smclient import SM, SmClient
 
 T = TypeVar("T")
 
@@ -158,6 +158,11 @@ class Window(Party):
             self.client.say(self._peer, body, id=body)
         else:
             self._unsaid.append(body)
+
+    def ask(self) -> None:
+        """Have the other side say what it has taken over so far."""
+        if self.online:
+            self.client.send(f"<r xmlns='{SM}'/>")
 
     async def isTold(self) -> None:
         """Wait until all is acknowledged."""
