@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -48,8 +48,8 @@ from xmpproxy import lab
 
 T = TypeVar("T", bound=RawClient)
 
-#: What breaks a window's link, or both at once.
-LINKS = ("cut", "freeze", "both")
+#: What breaks a window's link; with "hurry" it comes back on two connections, "both" is both links.
+LINKS = ("cut", "freeze", "hurry", "both")
 #: What breaks more: the proxy is killed; its connections to the server are cut; the server stops.
 #: Both, or all, come back.
 BEHIND = ("proxy", "upstream", "server")
@@ -95,9 +95,12 @@ class World:
         self._server = server
         self._chance = chance
         self._direct = direct
+        self._place: Place = server
         self._rounds = 0
         self._behind = DeferredLock()  # what breaks there is whole again before something else does
         self._upstream = LinkRelay(server)
+        self._windows: dict[str, Window] = {}
+        self._everybody: Sequence[Plain | Window] = ()
 
     async def start(self) -> None:
         """Start the proxy, and have everybody log in."""
@@ -110,19 +113,18 @@ class World:
         )
         if not self._direct:
             await self._proxy.start()
-        place: Place = self._server if self._direct else self._proxy
+            self._place = self._proxy
         domain = self._server.domain
         self._account = f"account@{domain}"
-        self._windows = {}
         for name in _WINDOWS:
-            relay = LinkRelay(place)
+            relay = LinkRelay(self._place)
             await relay.start()
             client = self._client(SmClient, "account", name, relay)
             self._windows[name] = Window(client, relay, f"peer@{domain}/peer", self.tally.counts)
         server = self._server
         self._peer = Plain(lambda: self._client(RawClient, "peer", "peer", server))
         self._bystanders = (
-            Plain(lambda: self._client(RawClient, "first", "one", place)),
+            Plain(lambda: self._client(RawClient, "first", "one", self._place)),
             Plain(lambda: self._client(RawClient, "second", "two", server)),
         )
         self._everybody = (self._peer, *self._bystanders, *self._windows.values())
@@ -156,6 +158,10 @@ class World:
 
     async def _freeze(self) -> None:
         await self._chance.choice([*self._windows.values()]).freezes()
+
+    async def _hurry(self) -> None:
+        window = self._chance.choice([*self._windows.values()])
+        await window.hurries(self._client(RawClient, "account", "rival", self._place))
 
     async def _both(self) -> None:
         await self._allOf(
@@ -232,7 +238,12 @@ class World:
         self.tally.counts["rounds"] += 1
 
     async def _break(self, fault: str) -> None:
-        links = {"cut": self._cut, "freeze": self._freeze, "both": self._both}
+        links = {
+            "cut": self._cut,
+            "freeze": self._freeze,
+            "hurry": self._hurry,
+            "both": self._both,
+        }
         if fault in links:
             await links[fault]()
             return
@@ -293,68 +304,80 @@ class World:
 
     async def _look(self, faults: tuple[str, ...]) -> None:
         links = all(fault in LINKS for fault in faults) and not self._direct
-        counts, windows = self.tally.counts, self._windows
         stopped = "server" in faults
-        unpromised = stopped or (self._server.kind == "jabberd2" and not links)
-        sent = [body for _, body in self._peer.said]
-        if not unpromised:
-            await self._waitFor(lambda: set(sent) - self._shown() - self._peer.errors())
-        if not stopped:
-            said = {body for window in windows.values() for body in window.said}
-            await self._waitFor(lambda: said - set(self._peer.shown) - self._windowErrors())
-        shown = self._shown()
-        missing = [body for body in sent if body not in shown]
-        bounced = self._peer.errors() & set(missing)
-        missing = [body for body in missing if body not in bounced]
-        counts["to the account"] += len(sent)
-        counts["bounced"] += len(bounced)
-        if unpromised:
-            counts["unpromised"] += len(missing)
-        else:
-            self._problem(faults, "lost on the way to the account", missing)
-        for name, window in windows.items():
-            if links:
-                if not window.resumed:
-                    self._problem(faults, f"{name} could not resume", [name])
-                for other in windows.keys() - {name}:
-                    self._once(faults, f"in {name}, of {other}", windows[other].said, window.shown)
-                self._once(faults, f"in {name}", sent, window.shown)
-            counts["doubled"] += _more(window.shown)
-            for to in {to for to, _ in self._peer.said} if links else ():
-                addressed = [body for each, body in self._peer.said if each == to]
-                self._order(faults, f"in {name}, to {to}", addressed, window.shown)
-            heard = self._peer.shown
-            counts["to the peer"] += len(window.said)
-            told = window.errors()
-            counts["bounced"] += len(told & set(window.said))
-            missing = [body for body in window.said if body not in heard and body not in told]
-            if stopped:
-                counts["unpromised"] += len(missing)
-            else:
-                self._problem(faults, f"lost on the way from {name}", missing)
-            if links:
-                self._once(faults, f"from {name}", window.said, heard)
-            self._order(faults, f"from {name}", window.said, heard)
-        counts["doubled"] += _more(self._peer.shown)
+        unacknowledged = self._server.kind == "jabberd2" and not links
+        await self._lookAtAccount(faults, promised=not stopped and not unacknowledged)
+        await self._lookAtPeer(faults, promised=not stopped)
         if links:
-            first, second = self._bystanders
-            for one, two in (first, second), (second, first):
-                self._once(faults, "of a bystander", [body for _, body in one.said], two.shown)
-                if one.logins:
-                    self._problem(faults, "thrown out", [one.client.jid.full()])
+            self._lookAtAll(faults)
 
-    def _shown(self) -> set[str]:
-        return {body for window in self._windows.values() for body in window.shown}
+    async def _lookAtAccount(self, faults: tuple[str, ...], promised: bool) -> None:
+        """Has it got what the peer said?"""
+        sent = [body for _, body in self._peer.said]
 
-    def _windowErrors(self) -> set[str]:
-        return {body for window in self._windows.values() for body in window.errors()}
+        def missing() -> list[str]:
+            shown = {body for window in self._windows.values() for body in window.shown}
+            return [body for body in sent if body not in shown]
 
-    async def _waitFor(self, missing: Callable[[], set[str]]) -> None:
-        """Give what a server has kept, and errors, some time."""
-        for _ in range(_LOOKS):
-            if not missing():
-                return
-            await deferLater(reactor, _BETWEEN_LOOKS)
+        await self._weigh(faults, "to the account", sent, missing, self._peer.errors, promised)
+        for window in self._windows.values():
+            self.tally.counts["doubled"] += _more(window.shown)
+
+    async def _lookAtPeer(self, faults: tuple[str, ...], promised: bool) -> None:
+        """Has it got what the account said?"""
+        for name, window in self._windows.items():
+            said = window.said
+
+            def missing(said: list[str] = said) -> list[str]:
+                shown = set(self._peer.shown)
+                return [body for body in said if body not in shown]
+
+            await self._weigh(faults, "to the peer", said, missing, window.errors, promised)
+            self._order(faults, f"from {name}", said, self._peer.shown)
+        self.tally.counts["doubled"] += _more(self._peer.shown)
+
+    async def _weigh(
+        self,
+        faults: tuple[str, ...],
+        way: str,
+        sent: list[str],
+        missing: Callable[[], list[str]],
+        errors: Callable[[], set[str]],
+        promised: bool,
+    ) -> None:
+        """Count what was sent, and what is missing."""
+        counts = self.tally.counts
+        for _ in range(_LOOKS if promised else 0):
+            if not set(missing()) - errors():
+                break
+            await deferLater(reactor, _BETWEEN_LOOKS)  # a server keeps some, and errors take time
+        told = errors()
+        lost = [body for body in missing() if body not in told]
+        counts[way] += len(sent)
+        counts["bounced"] += len(missing()) - len(lost)
+        if promised:
+            self._problem(faults, f"lost {way}", lost)
+        else:
+            counts["unpromised"] += len(lost)
+
+    def _lookAtAll(self, faults: tuple[str, ...]) -> None:
+        """Only links broke: has everybody got everything, once?"""
+        windows, peer = self._windows, self._peer
+        for name, window in windows.items():
+            if not window.resumed:
+                self._problem(faults, "could not resume", [name])
+            self._once(faults, f"in {name}", [body for _, body in peer.said], window.shown)
+            for other in windows.keys() - {name}:
+                self._once(faults, f"in {name}, of {other}", windows[other].said, window.shown)
+            self._once(faults, f"from {name}", window.said, peer.shown)
+            for address in {to for to, _ in peer.said}:
+                sent = [body for to, body in peer.said if to == address]
+                self._order(faults, f"in {name}, to {address}", sent, window.shown)
+        first, second = self._bystanders
+        for one, two in (first, second), (second, first):
+            self._once(faults, "of a bystander", [body for _, body in one.said], two.shown)
+            if one.logins:
+                self._problem(faults, "thrown out", [one.client.jid.full()])
 
     def _problem(self, faults: tuple[str, ...], what: str, messages: list[str]) -> None:
         if messages:

@@ -33,7 +33,7 @@ _COLUMNS = (
     "to the peer", "bounced", "unpromised", "doubled",
 )  # fmt: skip
 #: How often what breaks; a server that starts takes seconds.
-_WEIGHTS = {"cut": 5, "freeze": 5, "both": 4, "proxy": 2, "upstream": 2, "server": 1}
+_WEIGHTS = {"cut": 5, "freeze": 5, "hurry": 4, "both": 4, "proxy": 2, "upstream": 2, "server": 1}
 
 _PROXIED = ("proxy", "upstream")
 

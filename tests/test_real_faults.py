@@ -18,6 +18,7 @@ _ROUNDS = (
     (),
     ("cut",),
     ("freeze",),
+    ("hurry",),
     ("both",),
     ("cut", "freeze", "both"),
     ("proxy",),
@@ -25,7 +26,7 @@ _ROUNDS = (
     ("both", "upstream"),
     ("freeze", "proxy"),
     ("server",),
-    ("both", "both"),
+    ("both", "hurry", "both"),
 )
 
 
