@@ -47,6 +47,13 @@ class Documents(SynchronousTestCase):
         example = (ROOT / "docs" / "xmpproxy.example.toml").read_text()
         self.assertEqual(set(re.findall(r"^#?([a-z-]+) = ", example, re.MULTILINE)), _keys())
 
+    def test_reliability(self) -> None:
+        """What each setting of stream management costs is said."""
+        text = (ROOT / "docs" / "reliability.rst").read_text()
+        table = re.findall(r"^``([a-z-]+)``  ", text, re.MULTILINE)
+        keys = {name.replace("_", "-") for name in config.StreamManagement.model_fields}
+        self.assertEqual(set(table), keys | {"queue-bytes"})
+
     def test_rooms(self) -> None:
         """The architecture's list of rooms has every file of the package."""
         rooms = (ROOT / "docs" / "architecture.rst").read_text()
