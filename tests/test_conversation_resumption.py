@@ -110,11 +110,11 @@ class Resuming(Managed):
         self.home.server.gets(told(h))
         self.home.server.getsEnd()
 
-    def cannot(self) -> None:
-        """There is nothing to come back to."""
+    def cannot(self, h: int = 0) -> None:
+        """There is nothing to come back to, but so many were handled."""
         client, server = self.comes()
         client.sends(resume(self.previd))
-        client.gets(UNKNOWN)
+        client.gets(failed("item-not-found", h=h))
         client.vanishes()
         self.part(server)
 
@@ -512,13 +512,18 @@ class Refused(Resuming):
 
     def test_expired(self) -> None:
         """It comes too late."""
+        self.home.client.sends(says("a") + says("b") + says("c"))
+        for each in "abc":
+            self.home.server.gets(says(each))
+        self.home.server.acknowledges()
+        self.home.client.gets(a(3))
         self.home.client.vanishes()
         self.network.wait(299)
         self.home.server.getsNothing()
         self.network.wait(1)
         self.ends()
         self.assertLogged(f"{self.home.jid}: ended: not resumed")
-        self.cannot()
+        self.cannot(3)
 
     def test_expiredSooner(self) -> None:
         """It wanted so."""
@@ -589,7 +594,7 @@ class WhileWaiting(Resuming):
         """The server closes the stream of before: there is nothing to resume."""
         self.home.server.closes()
         self.home.server.isLeft()
-        self.again.gets(UNKNOWN)
+        self.again.gets(failed("item-not-found", h=0))
         self.again.sends(BIND_THEIRS)
         self.begins(self.again, self.newServer, "other")
 
@@ -609,7 +614,7 @@ class WhileWaiting(Resuming):
         self.network.wait(285)
         client, server = self.asks()
         self.network.wait(5)
-        client.gets(UNKNOWN)
+        client.gets(failed("item-not-found", h=0))
         self.ends()
         client.sends(BIND_THEIRS)
         self.begins(client, server, "other")

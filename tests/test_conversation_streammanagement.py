@@ -41,9 +41,10 @@ def told(h: int) -> str:
     return a((h + 2) % MODULUS)
 
 
-def failed(condition: str, namespace: str = SM) -> str:
-    """It may not be."""
-    return f"<failed xmlns='{namespace}'><{condition} xmlns='{ns.STANZA_ERRORS}'/></failed>"
+def failed(condition: str, namespace: str = SM, h: int | None = None) -> str:
+    """It may not be; but so many were handled."""
+    known = "" if h is None else f" h='{h}'"
+    return f"<failed xmlns='{namespace}'{known}><{condition} xmlns='{ns.STANZA_ERRORS}'/></failed>"
 
 
 def says(text: str) -> str:

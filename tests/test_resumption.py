@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
+from xmpproxy import resumption
 from xmpproxy.config import StreamManagement
 from xmpproxy.downstream import Downstream
 from xmpproxy.resumption import Resumables
@@ -39,7 +40,7 @@ class Session:
         """As a session does."""
         assert self.why is None, "once is enough"
         self.why = why
-        self._resumables.discard(self.id)
+        self._resumables.discard(self.id, 7)
 
 
 class Resumption(SynchronousTestCase):
@@ -63,11 +64,22 @@ class Resumption(SynchronousTestCase):
         """Until it has ended."""
         first, second, *_ = self.make()
         self.assertIs(self.resumables.find(first.id), first)
-        self.resumables.discard(first.id)
-        self.resumables.discard(first.id)
-        self.resumables.discard("another")
+        self.resumables.discard(first.id, 3)
+        self.resumables.discard(first.id, 4)
+        self.resumables.discard("another", 5)
         self.assertIsNone(self.resumables.find(first.id))
         self.assertIs(self.resumables.find(second.id), second)
+        self.assertEqual(self.resumables.refusal(first.id).failed.h, 3)
+        self.assertIsNone(self.resumables.refusal("another").failed.h)
+
+    def test_remembered(self) -> None:
+        """Of sessions that are over, the latest are known."""
+        self.patch(resumption, "REMEMBERED", 2)
+        sessions = self.make()
+        for h, each in enumerate(sessions):
+            self.resumables.discard(each.id, h)
+        known = [self.resumables.refusal(each.id).failed.h for each in sessions]
+        self.assertEqual(known, [None, None, None, 3, 4])
 
     def test_sessions(self) -> None:
         """The one that has been away longest ends; news of another does not make it younger."""

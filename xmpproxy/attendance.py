@@ -63,10 +63,14 @@ class Attendance:
         self._waiting: IDelayedCall | None = None  # for it to come back, or to acknowledge
         self.id = session.resumables.add(self) if seconds else None
 
-    def end(self) -> None:
-        """The session is over."""
+    def end(self, handled: int) -> None:
+        """
+        The session is over.
+
+        @param handled: how many of the session's stanzas from the client are handled.
+        """
         if self.id is not None:
-            self._session.resumables.discard(self.id)
+            self._session.resumables.discard(self.id, self.leg.h(handled))
         self._stopWaiting()
         if self._asking is not None:
             self._asking.cancel()

@@ -188,7 +188,7 @@ class Login:
                 raise Refused("unexpected-request")
             if isinstance(element, Resume):
                 if self._unasked is not None or self._resumables.find(element.previd) is None:
-                    raise Refused("item-not-found")
+                    raise self._resumables.refusal(element.previd)
                 # Whose the client is, the server alone can say.
                 self._resume = (element, stanza.namespace)
                 self._bind(_bindRequest())
@@ -222,7 +222,7 @@ class Login:
             return
         resume, namespace = self._resume
         if self._resumables.find(resume.previd) is not session:
-            self._goOn(Refused("item-not-found"))
+            self._goOn(self._resumables.refusal(resume.previd))
         elif not session.away:  # another client was quicker
             self._takesOver(resume, session.bareJid)
         else:

@@ -10,7 +10,10 @@ from twisted.internet.defer import Deferred
 
 from xmpproxy.config import StreamManagement
 from xmpproxy.downstream import Downstream
-from xmpproxy.streammanagement import Resume
+from xmpproxy.streammanagement import Refused, Resume
+
+#: How many sessions are remembered when they are over, for clients that come too late.
+REMEMBERED = 10000
 
 
 class Resumable(Protocol):
@@ -56,6 +59,7 @@ class Resumables(Service):
         self._mostAway = config.resume_sessions
         self._mostBytes = config.resume_bytes
         self._sessions: dict[str, Resumable] = {}
+        self._over: dict[str, int] = {}  # with what of the client's was handled
         self._away: dict[Resumable, int] = {}  # with the bytes that each keeps
         self._bytes = 0
 
@@ -73,11 +77,22 @@ class Resumables(Service):
         """The session with this id."""
         return self._sessions.get(id)
 
-    def discard(self, id: str) -> None:
-        """A session has ended."""
+    def discard(self, id: str, h: int) -> None:
+        """
+        A session has ended.
+
+        @param h: how many stanzas of its client's were handled.
+        """
         session = self._sessions.pop(id, None)
         if session is not None:
             self.back(session)
+            self._over[id] = h
+            if len(self._over) > REMEMBERED:
+                del self._over[next(iter(self._over))]
+
+    def refusal(self, id: str) -> Refused:
+        """What a client gets that wants a session that is not there: C{h}, if it has been."""
+        return Refused("item-not-found", self._over.get(id))
 
     def keep(self, session: Resumable, bytes: int) -> None:
         """

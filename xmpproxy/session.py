@@ -202,8 +202,8 @@ class Session(XMPPHandlerCollection):
         self._asked: dict[str, Callable[[Stanza], None]] = {}
         self._clientOutput: list[bytes] = []
         self._serverOutput: list[bytes] = []
-        self._queued = 0  # bytes in _toClient
-        self._pushed = 0  # of toClient
+        self._queued = 0  # bytes in _clientOutput
+        self._pushed = 0  # of toClient, what was written
         self._slow = False  # the client does not read as fast as it is written to
         self._said = 0  # bytes that were written to it all the same
         self.full = False  # it does not acknowledge as much as it gets
@@ -336,8 +336,8 @@ class Session(XMPPHandlerCollection):
             if self._outcome is not None:
                 return
         self.fromClient += came
+        self.management.clientTurn()  # what it asks the server goes with what the client has sent
         self.flush()
-        self.management.clientTurn()
 
     def upstreamStanzas(self, stanzas: list[Stanza]) -> None:
         """From the server, through the chain, to the client."""

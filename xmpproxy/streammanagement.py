@@ -55,9 +55,9 @@ class Refused(Exception):
     @ivar failed: the answer.
     """
 
-    def __init__(self, condition: str) -> None:
+    def __init__(self, condition: str, h: int | None = None) -> None:
         super().__init__(condition)
-        self.failed = Failed(condition)
+        self.failed = Failed(condition, h)
 
 
 @dataclass(frozen=True, slots=True)

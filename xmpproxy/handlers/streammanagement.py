@@ -131,7 +131,7 @@ class StreamManagement(Link, Management):
     def ended(self) -> None:
         """The session is over: nobody can come back to it."""
         if self._client is not None:
-            self._client.end()
+            self._client.end(self._up.handled)
         self._waitIsOver()
 
     def disownHandlerParent(self, parent: Session) -> None:
