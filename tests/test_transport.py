@@ -189,6 +189,24 @@ class WritingTests(SynchronousTestCase):
         stage.settle()
         self.assertEqual(stage.socket.taken, data)
 
+    def test_idle(self) -> None:
+        """Whether all was taken is known afterwards, too; of what was dropped, it was not."""
+        for lost in (False, True):
+            stage = Stage(3, 2, FULL)
+            self.assertTrue(stage.transport.idle)
+            stage.transport.write(b"one")
+            if lost:
+                stage.connection.connectionLost(Failure(ConnectionLost()))
+            self.assertTrue(stage.transport.idle)
+        stage = Stage(2, FULL)
+        stage.transport.write(b"one")
+        self.assertFalse(stage.transport.idle)
+        stage.connection.connectionLost(Failure(ConnectionLost()))
+        self.assertFalse(stage.transport.idle)
+        stage = Stage()
+        stage.transport.abortConnection()
+        self.assertFalse(stage.transport.idle)
+
     def test_broken(self) -> None:
         """The protocol hears of it, once, from the reactor."""
         for first, second in ((BROKEN, BROKEN), (RESET, BROKEN)):

@@ -531,7 +531,7 @@ class Session(XMPPHandlerCollection):
     @property
     def clientTakes(self) -> bool:
         """Whether the system has taken all that was sent to the client."""
-        return not self._clientOutput and self._downstream.transport.idle
+        return self._pushed == self.toClient and bool(self._downstream.transport.idle)
 
     @property
     def cameFromServer(self) -> int:

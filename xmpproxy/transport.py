@@ -34,7 +34,7 @@ _LATER = ("producer", "streamingProducer", "producerPaused", "dataBuffer", "offs
 class Transport:
     """A connection, for bytes as they are. L{xmpproxy.records} has another, for bytes in TLS."""
 
-    __slots__ = ("__weakref__", "_connection", "_socket")
+    __slots__ = ("__weakref__", "_connection", "_dropped", "_socket")
 
     def __init__(self, connection: Any) -> None:
         """
@@ -42,6 +42,7 @@ class Transport:
             the PROXY protocol, are written to at once.
         """
         self._connection = connection
+        self._dropped = False
         self._socket = _socketOf(connection)
         if self._socket is not None:
             # What is written goes out now, not when the peer has acknowledged what went before.
@@ -71,6 +72,7 @@ class Transport:
     def abortConnection(self) -> None:
         """Drop the connection, and what is not written."""
         self._socket = None  # it is open until the reactor's next turn
+        self._dropped = True
         self._connection.abortConnection()
 
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
@@ -107,8 +109,12 @@ class Transport:
 
     @property
     def idle(self) -> bool:
-        """Whether our system has taken all that was written, as far as that can be known."""
-        return self._socket is None or not self._socket.connected or _isIdle(self._socket)
+        """
+        Whether our system has taken all that was written, as far as that can be known. A connection
+        that is lost still knows.
+        """
+        socket = self._socket
+        return not self._dropped and (socket is None or not _waits(socket))
 
     def unsent(self) -> int:
         """How many bytes the peer's system has not taken yet, of those that ours has."""
@@ -140,4 +146,9 @@ def _socketOf(connection: object) -> tcp.Connection | None:
 
 def _isIdle(socket: tcp.Connection) -> bool:
     """Whether it is open and nothing waits to be written, which would have to go first."""
-    return bool(socket.connected) and not socket.dataBuffer and not socket._tempDataBuffer
+    return bool(socket.connected) and not _waits(socket)
+
+
+def _waits(socket: tcp.Connection) -> bool:
+    """Whether anything waits to be written."""
+    return bool(socket.dataBuffer or socket._tempDataBuffer)
