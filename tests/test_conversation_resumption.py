@@ -330,6 +330,29 @@ class ByPing(Resuming):
         client.gets(resumed(self.previd, 1))
         self.part(server)
 
+    def test_returned(self) -> None:
+        """Such a server has forgotten what it sent: who sent that hears that it has not arrived."""
+        seen, unseen = hears("seen", "1"), hears("unseen", "2")
+        self.home.server.sends(seen)
+        self.home.client.gets(seen)
+        self.home.client.acknowledges()
+        self.home.client.vanishes()
+        self.home.server.sends(unseen)
+        self.network.wait(300)
+        error = self.home.server.gets("<message type='error' id='2' from='*' to='*'>*</message>")
+        self.assertEqual(error["to"], ORCHARD)
+        self.home.server.getsEnd()
+
+    def test_shownElsewhere(self) -> None:
+        """Unless another client has shown it."""
+        sibling = self.logsIn("sibling", managed=False)
+        self.home.client.vanishes()
+        self.home.server.sends(hears("a", "1"))
+        sibling.server.answersPing()
+        sibling.client.gets("<message from='*' to='*' type='chat' id='1'>*</message>")
+        self.network.wait(300)
+        self.home.server.getsEnd()
+
     def test_neverAnswered(self) -> None:
         """Unless it does not answer: then the client is not kept waiting for long."""
         self.home.client.sends(says("a"))

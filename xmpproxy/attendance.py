@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from xmpproxy.downstream import Downstream
 from xmpproxy.leg import Leg
 from xmpproxy.management import Management
+from xmpproxy.returned import returned
 from xmpproxy.session import Session
 from xmpproxy.streammanagement import AskPolicy, Resume
 from xmpproxy.unacknowledged import Unacknowledged
@@ -182,6 +183,10 @@ class Attendance:
         self.hold()
 
     def expire(self, why: str) -> None:
-        """Wait for it no longer."""
-        if self._session.away:
-            self._session.giveUpClient(why)
+        """Wait for it no longer. What the server does not keep is returned to who sent it."""
+        session = self._session
+        if session.away:
+            if not self._management.serverCounts:
+                for error in returned(self.keeps.rest(), session.jid, messages=session.isAlone):
+                    session.send(error)
+            session.giveUpClient(why)

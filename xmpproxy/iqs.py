@@ -27,10 +27,12 @@ def refusal(
     """The error that answers a stanza, without what was in that. Parameters as of L{answer}."""
     sender = from_ or request.attributes.get("to")
     receiver = to or request.attributes.get("from")
-    head = Stanza(b"<iq></iq>", request.name, ns.CLIENT, {}, ()).withAttributes(
+    end = f"</{request.name}>"
+    empty = Stanza(f"<{request.name}>{end}".encode(), request.name, ns.CLIENT, {}, ())
+    head = empty.withAttributes(
         {"type": "error", "id": request.id, "from": sender, "to": receiver}
-    )
-    return head[: -len(b"</iq>")] + serialize(error.getElement()) + b"</iq>"
+    ).removesuffix(end.encode())
+    return head + serialize(error.getElement()) + end.encode()
 
 
 def offers(info: Stanza, feature: str) -> bool:

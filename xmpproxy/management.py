@@ -41,6 +41,11 @@ class Management:
         """How many of the server's stanzas the client has not handled."""
         return 0
 
+    @property
+    def serverCounts(self) -> bool:
+        """Whether the server keeps what the client has not handled."""
+        return False
+
     def askClient(self) -> None:
         """Nothing more was sent to the client for a while: ask what it has handled."""
 

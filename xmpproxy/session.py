@@ -632,6 +632,11 @@ class Session(XMPPHandlerCollection):
         """Where the client is, or was last, for people."""
         return self._downstream.address
 
+    @property
+    def isAlone(self) -> bool:
+        """Whether the account has no other session."""
+        return self.account is None or len(self.account.sessions) == 1
+
     def dismiss(self) -> None:
         """The client goes on with another stream."""
         old = self._downstream

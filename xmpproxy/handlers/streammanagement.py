@@ -128,6 +128,11 @@ class StreamManagement(Link, Management):
         """How many of the server's stanzas the client has not handled, if the server counts."""
         return 0 if self._server is None else self.parent.fromServer - self._down.handled
 
+    @property
+    def serverCounts(self) -> bool:
+        """Whether the server has stream management."""
+        return self._server is not None
+
     def ended(self) -> None:
         """The session is over: nobody can come back to it."""
         if self._client is not None:
