@@ -156,7 +156,7 @@ class Attendance:
         log.info(
             "{jid}: lost its client, {client}; it may come back within {seconds:.0f} s",
             jid=session.jid,
-            client=session.clientAddress,
+            client=session.clientStream.address,
             seconds=seconds,
         )
         self._wait(seconds, self.expire, "not resumed")

@@ -34,7 +34,7 @@ from xmpproxy.ids import Ids
 from xmpproxy.management import Management
 from xmpproxy.resumption import Resumables
 from xmpproxy.seat import Seat
-from xmpproxy.silence import Patience, Verdict
+from xmpproxy.silence import Patience
 from xmpproxy.stanza import Stanza
 from xmpproxy.upstream import Upstream
 from xmpproxy.xmlstream import StanzaStream
@@ -71,6 +71,9 @@ class Link(XMPPHandler):  # type: ignore[misc]  # wokkel has no annotations
     def heeds(self, name: str) -> frozenset[str] | None:
         """See L{Seer}."""
         return None
+
+    def look(self, patience: Patience) -> None:
+        """Time has passed."""
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
         """
@@ -134,7 +137,6 @@ class Session(XMPPHandlerCollection):
         "_links",
         "_outcome",
         "_patience",
-        "_pinged",
         "_preparing",
         "_private",
         "_pushed",
@@ -191,7 +193,6 @@ class Session(XMPPHandlerCollection):
         self.ids = accounts.ids
         self._idleSeconds = streamManagement.idle_seconds
         self.mostUnhandled = streamManagement.upstream_unacked
-        self._pinged: str | None = None  # id of what the client has to answer
         self._questions = Ids()  # of this session alone: clients see the ids of copies
         self.queueBytes = downstream.limits.queue_bytes
         self.clock = upstream.clock
@@ -280,15 +281,12 @@ class Session(XMPPHandlerCollection):
     # The fast path
 
     def _unwantedFromClient(self) -> fastpath.Unwanted:
-        unwanted = self._chain.fromClient.unwanted(self._links)
-        if self._pinged is not None:  # the answer is for us
-            unwanted = _butIqs(unwanted)
-        return unwanted
+        return self._chain.fromClient.unwanted(self._links)
 
     def _unwantedFromServer(self) -> fastpath.Unwanted:
         unwanted = self._chain.fromServer.unwanted(self._links)
         if self._asked:  # the answer is for us
-            unwanted = _butIqs(unwanted)
+            unwanted = tuple(each for each in unwanted if each[0] != "iq")
         if not self.seat.outbox.empty:
             return ()  # what has to wait is counted when it is sent, one by one
         if self.seat.holding is not None:  # one of a run might have to wait
@@ -312,8 +310,6 @@ class Session(XMPPHandlerCollection):
                 out.append(stanza.data)
                 continue
             came += 1
-            if self._pinged is not None and self._answersPing(stanza):
-                continue
             key = stanza.name
             if stanza.namespace != ns.CLIENT:
                 key = stanza.namespace
@@ -438,16 +434,6 @@ class Session(XMPPHandlerCollection):
         if not self._asked:
             self._asked = {}  # the one that was emptied keeps its size
         answered(stanza)
-        return True
-
-    def _answersPing(self, stanza: Stanza) -> bool:
-        """Whether this is the client's answer to our ping. An error is as good as a result."""
-        if stanza.id != self._pinged or stanza.name != "iq" or stanza.fault is not None:
-            return False
-        if stanza.type not in ("result", "error"):
-            return False
-        self._private[0] += 1
-        self._pinged = None
         return True
 
     def _gather(self, data: bytes) -> None:
@@ -577,60 +563,28 @@ class Session(XMPPHandlerCollection):
 
     # Are they still there?
 
-    def look(self, patience: Patience) -> None:
-        """
-        Look whether client and server are still there, and ask who was silent for long.
-
-        While one of them does not read, the other is not listened to, and what we would ask does
-        not reach the one. How long that may go on is the system's business.
-        """
-        downstream, upstream = self._downstream, self._upstream
-        if self._outcome is not None:
-            return  # what is closing has a time limit of its own
-        if not self.away:
-            if not (downstream.reading and upstream.reading):
-                downstream.quiet = upstream.quiet = 0
-                return
-            verdict = patience.judge(downstream)
-            if verdict is Verdict.PROBE:
-                self.probeClient()
-            elif verdict is Verdict.GONE:
-                log.info("{jid}: the client gives no sign of life", jid=self.jid)
-                downstream.transport.abortConnection()
-                return
-        elif not upstream.reading:
-            upstream.quiet = 0
-            return
-        verdict = patience.judge(upstream)
-        if verdict is Verdict.PROBE:
-            self.probeServer()
-        elif verdict is Verdict.GONE:
-            upstream.authenticator.giveUp("it gives no sign of life")
-
-    def probeClient(self) -> None:
-        """Have the client send something, whatever it be: the answer to a ping if need be."""
-        if self.management.probeClient():
-            return
-        id = self._pinged = Ids().make()
-        self.sendClient(
-            f"<iq type='get' id='{id}' from={quoteattr(self.domain)} to={quoteattr(self.jid)}>"
-            f"<ping xmlns='{ns.PING}'/></iq>".encode()
-        )
-        self.flush()
-
-    def probeServer(self) -> None:
-        """The same for the server."""
-        if self.management.probeServer():
-            return
-        self.ask("get", f"<ping xmlns='{ns.PING}'/>", lambda _: None)
-        self.flush()
-
-    # A client that comes back (XEP-0198, section 5)
+    @property
+    def clientStream(self) -> Downstream:
+        """The client's stream, or the last one that it had."""
+        return self._downstream
 
     @property
-    def clientAddress(self) -> str:
-        """Where the client is, or was last, for people."""
-        return self._downstream.address
+    def serverStream(self) -> Upstream:
+        """The server's."""
+        return self._upstream
+
+    def look(self, patience: Patience) -> None:
+        """Time has passed: look whether client and server are still there."""
+        for link in self._links:
+            if self._outcome is not None:
+                return  # what is closing has a time limit of its own
+            link.look(patience)
+
+    def answered(self) -> None:
+        """What the client has sent was for us."""
+        self._private[0] += 1
+
+    # A client that comes back (XEP-0198, section 5)
 
     @property
     def isAlone(self) -> bool:
@@ -782,10 +736,6 @@ class _Reading:
 
     def stopProducing(self) -> None:
         """The server is gone, and the client is still to hear of it."""
-
-
-def _butIqs(unwanted: fastpath.Unwanted) -> fastpath.Unwanted:
-    return tuple(each for each in unwanted if each[0] != "iq")
 
 
 def _concerns(stanza: Stanza, namespaces: Iterable[str]) -> bool:

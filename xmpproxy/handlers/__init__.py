@@ -13,12 +13,14 @@ from xmpproxy.handlers.clientstate import ClientState
 from xmpproxy.handlers.commands import Commands
 from xmpproxy.handlers.disco import Disco
 from xmpproxy.handlers.mirroring import Mirroring
+from xmpproxy.handlers.signsoflife import SignsOfLife
 from xmpproxy.handlers.stanzaids import StanzaIds
 from xmpproxy.handlers.streammanagement import StreamManagement
 from xmpproxy.session import Chain
 
 CHAIN = Chain(
     [
+        SignsOfLife,
         Binding,
         StreamManagement,
         ClientState,
