@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from unittest import SkipTest
 
-from twisted.internet import reactor
+from twisted.internet import defer, reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol
 from twisted.internet.error import ConnectionRefusedError, ProcessDone
@@ -36,6 +36,8 @@ from xmpproxy.lab.server import freePort
 
 PROXY_SECONDS = 30.0
 _POLL_SECONDS = 0.05
+#: A busy machine may take long to pass on what was written.
+_LOG_SECONDS = 30.0
 
 # The words before the reason of every skip; the CI gate looks for them.
 SKIPPED = "no real server"
@@ -223,6 +225,7 @@ class Proxy(ProcessProtocol):
         self.port = self.ports[0]
         self.trust = server.trust
         self._output = b""
+        self._more: Deferred[None] | None = None  # output that is waited for
         self._started = False
         self._ended: Deferred[None] = Deferred()
         self._status: Failure | None = None
@@ -248,8 +251,20 @@ class Proxy(ProcessProtocol):
 
     @property
     def log(self) -> str:
-        """All that the proxy has written so far."""
+        """All that has been read so far of what the proxy writes."""
         return self._output.decode(errors="replace")
+
+    async def logs(self, text: str) -> None:
+        """Wait until the proxy has written something: what it sends to others may come sooner.
+
+        @raise AssertionError: it does not.
+        """
+        while text not in self.log:
+            self._more = Deferred()
+            try:
+                await self._more.addTimeout(_LOG_SECONDS, reactor)
+            except defer.TimeoutError:
+                raise AssertionError(f"{text!r} is not in the log:\n{self.log}") from None
 
     async def start(self) -> None:
         """Start the process, again if it was killed, and wait until it listens on all its ports."""
@@ -307,9 +322,11 @@ class Proxy(ProcessProtocol):
 
     def outReceived(self, data: bytes) -> None:
         self._output += data
+        more, self._more = self._more, None
+        if more is not None:
+            more.callback(None)
 
-    def errReceived(self, data: bytes) -> None:
-        self._output += data
+    errReceived = outReceived
 
     def processEnded(self, reason: Failure) -> None:
         self._status = reason

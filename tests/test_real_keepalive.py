@@ -38,7 +38,7 @@ class KeepAlive(ServerCase):
         await _stay(client, 1)
         error = await client.expect(lambda element: bool(element.name == "error"))
         self.assertEqual(next(error.elements()).name, "reset")
-        self.assertIn(f"{client.jid.full()}: ended: server gone", proxy.log)
+        await proxy.logs(f"{client.jid.full()}: ended: server gone")
 
 
 @onServers("prosody", "ejabberd", "jabberd2")
@@ -61,7 +61,7 @@ class Freezes(KeepAlive):
             )
         )
         self.assertEqual(gone["from"], client.jid.full())
-        self.assertIn(f"{client.jid.full()}: ended: connection lost", proxy.log)
+        await proxy.logs(f"{client.jid.full()}: ended: connection lost")
         relay.cut()
         await client.expectEnd()
 

@@ -98,7 +98,7 @@ class LoadBalancer(ServerCase):
         client = self.rawClient("alice", "desk", proxy)
         client.preface = b"PROXY TCP4 203.0.113.7 127.0.0.1 5555 5222\r\n"
         await client.login()
-        self.assertIn(f"{client.jid.full()}: bound, from 203.0.113.7", proxy.log)
+        await proxy.logs(f"{client.jid.full()}: bound, from 203.0.113.7")
 
 
 @onServers(*DEBIAN)
@@ -159,7 +159,7 @@ class Ends(ServerCase):
         await victim.expectBodies("fine")
         if self.kind == "ejabberd":
             self.assertEqual(victim.bodies, ["fine"])
-            self.assertIn("is not bound", proxy.log)
+            await proxy.logs("is not bound")
         else:
             self.assertEqual(victim.bodies, ["poison", "fine"])
 
@@ -184,4 +184,4 @@ class ServerDies(ServerCase):
         with self.assertRaises(AssertionError) as caught:
             await again.connect()
         self.assertIn("remote-connection-failed", str(caught.exception))
-        self.assertIn("no connection to tcp:", proxy.log)
+        await proxy.logs("no connection to tcp:")
