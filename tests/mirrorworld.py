@@ -602,7 +602,7 @@ class World:
 
     def wait(self, seconds: float) -> None:
         """Time passes, but never so much that the proxy expects no answer any more."""
-        before = self.clock.seconds() + seconds - GIVE_UP
+        before = self.clock.seconds() + seconds - GIVE_UP + 0.01  # sums of seconds are not exact
         if any(s.pinged is not None and s.pinged <= before for s in self.living):
             self.settle()
         self.clock.advance(seconds)
