@@ -11,7 +11,7 @@ from benchmarks.client import Door, Session
 from benchmarks.sink import MANAGED, SERVED
 from benchmarks.subjects import Nothing, Process
 
-#: How many log in at once: some wait for acknowledgements meanwhile (Nagle's algorithm).
+#: How many log in at once: xmpp-proxy waits for acknowledgements meanwhile (Nagle's algorithm).
 _AT_ONCE = 10
 
 

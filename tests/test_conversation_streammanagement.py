@@ -972,6 +972,7 @@ class Capped(Managed):
         self.home.client.getsError("resource-constraint")
         self.home.server.gets(told(0))
         self.home.server.getsEnd()
+        self.assertLogged(f"{self.home.jid}: too slow: acknowledge what you are sent")
         self.assertLogged(f"{self.home.jid}: ended: too slow")
 
     def test_inactive(self) -> None:

@@ -419,6 +419,10 @@ class Session(XMPPHandlerCollection):
         address = "" if to is None else f" to={quoteattr(to)}"
         self.send(f"<iq type='{kind}' id='{id}'{address}>{payload}</iq>".encode())
 
+    def ping(self, answered: Callable[[], None]) -> None:
+        """Ping the server (XEP-0199). It has handled all that was sent before when it answers."""
+        self.ask("get", f"<ping xmlns='{ns.PING}'/>", lambda _: answered())
+
     def _answers(self, stanza: Stanza) -> bool:
         """Whether this is the answer to a question of ours. Our ids cannot be guessed."""
         if stanza.id not in self._asked or stanza.type not in ("result", "error"):
@@ -483,6 +487,7 @@ class Session(XMPPHandlerCollection):
 
         @param text: what the client is told.
         """
+        log.info("{jid}: too slow: {text}", jid=self.jid, text=text)
         self._clientOutput.clear()
         self._queued = 0
         self._end("too slow")
@@ -567,11 +572,6 @@ class Session(XMPPHandlerCollection):
     def clientStream(self) -> Downstream:
         """The client's stream, or the last one that it had."""
         return self._downstream
-
-    @property
-    def serverStream(self) -> Upstream:
-        """The server's."""
-        return self._upstream
 
     def look(self, patience: Patience) -> None:
         """Time has passed: look whether client and server are still there."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from twisted.logger import Logger
@@ -51,7 +50,7 @@ class Mirroring(Link):
     def _await(self, credit: int) -> None:
         if self._barrier is None:
             self._barrier = Barrier(
-                self._ping,
+                self.parent.ping,
                 self.parent.clock,
                 self._passed,
                 self._overdue,
@@ -61,9 +60,6 @@ class Mirroring(Link):
         self._barrier.wait(credit)
         if self.parent.seat.outbox.waiting > self.parent.queueBytes:
             self._barrier.hurry()
-
-    def _ping(self, answered: Callable[[], None]) -> None:
-        self.parent.ask("get", f"<ping xmlns='{ns.PING}'/>", lambda _: answered())
 
     def _passed(self, credit: int) -> None:
         self._late = False

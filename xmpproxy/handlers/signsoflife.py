@@ -16,7 +16,6 @@ from xmpproxy.stanza import Stanza
 
 log = Logger()
 
-_PING = f"<ping xmlns='{ns.PING}'/>"
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -51,7 +50,7 @@ class SignsOfLife(Link):
     def look(self, patience: Patience) -> None:
         """Time has passed."""
         session = self.parent
-        client, server = session.clientStream, session.serverStream
+        client, server = session.clientStream, self.xmlstream
         if not session.away:
             if not (client.reading and server.reading):
                 client.quiet = server.quiet = 0
@@ -79,12 +78,12 @@ class SignsOfLife(Link):
         self._asked = Ids().make()
         session.sendClient(
             f"<iq type='get' id='{self._asked}' from={quoteattr(session.domain)} "
-            f"to={quoteattr(session.jid)}>{_PING}</iq>".encode()
+            f"to={quoteattr(session.jid)}><ping xmlns='{ns.PING}'/></iq>".encode()
         )
         session.flush()
 
     def _askServer(self) -> None:
         session = self.parent
         if not session.management.probeServer():
-            session.ask("get", _PING, lambda _: None)
+            session.ping(lambda: None)
             session.flush()

@@ -291,7 +291,7 @@ class StreamManagement(Link, Management):
             session.sayServer(self._server.request())
         else:
             self._pinging = True
-            session.ask("get", f"<ping xmlns='{ns.PING}'/>", lambda _: self._pinged(sent))
+            session.ping(lambda: self._pinged(sent))
             sent = session.toServer
         session.flushUpstream()
 
