@@ -439,8 +439,8 @@ class Sessions(Conversation):
         keeps = management._client.keeps
         stanzas = sum(1 for _ in spans(b"".join(keeps.rest()), 0))
         self.assertEqual(stanzas, keeps.count)
-        self.assertEqual(management._down.acknowledged + stanzas, session.toClient)
-        numbers = [session.fromClient, session.fromServer, session.toClient, session.toServer]
+        self.assertEqual(management._down.acknowledged + stanzas, session.output.count)
+        numbers = [session.fromClient, session.fromServer, session.output.count, session.toServer]
         ledgers = [
             (ledger.handled, ledger.acknowledged) for ledger in (management._up, management._down)
         ]

@@ -84,9 +84,9 @@ class Attendance:
         session = self._session
         size = self.keeps.size
         if not session.away:
-            if size > session.queueBytes:
-                session.tooMuch(f"more than {session.queueBytes} bytes were not acknowledged")
-        elif size > session.queueBytes:
+            if size > session.output.most:
+                session.tooMuch(f"more than {session.output.most} bytes were not acknowledged")
+        elif size > session.output.most:
             self.expire("too much to keep")
         else:
             session.resumables.keep(self, size)
@@ -113,7 +113,7 @@ class Attendance:
         session = self._session
         return (
             self._management.unhandled >= session.mostUnhandled
-            or self.keeps.size > session.queueBytes // 2
+            or self.keeps.size > session.output.most // 2
         )
 
     def askLater(self, seconds: float) -> None:

@@ -32,6 +32,7 @@ from xmpproxy.downstream import Downstream
 from xmpproxy.features import Offers
 from xmpproxy.ids import Ids
 from xmpproxy.management import Management
+from xmpproxy.output import Output
 from xmpproxy.resumption import Resumables
 from xmpproxy.seat import Seat
 from xmpproxy.silence import Patience
@@ -110,15 +111,14 @@ class Session(XMPPHandlerCollection):
     @ivar seat: its place in the account's conversation.
     @ivar account: the account, once the session is ready.
     @ivar ids: makes the ids of copies.
-    @ivar queueBytes: how much may wait for the client.
     @ivar readSince: since when the server's stream is read, in seconds; infinity while it is not.
     @ivar offers: what the server has to offer.
     @ivar resumables: the sessions that clients may come back to.
     @ivar management: what knows which stanzas are handled.
     @ivar fromClient: how many stanzas of the client's have been seen to.
     @ivar fromServer: how many of the server's.
-    @ivar toClient: how many stanzas were sent to the client, or are gathered to be.
-    @ivar toServer: how many to the server.
+    @ivar toServer: how many stanzas were sent to the server, or are gathered to be.
+    @ivar output: what the client is sent.
     @ivar away: whether the client's stream was lost, and the client may come back.
     @ivar full: whether the client leaves too much unacknowledged.
     @ivar mostUnhandled: how many of the server's stanzas a client may leave unacknowledged.
@@ -130,7 +130,6 @@ class Session(XMPPHandlerCollection):
         "_asked",
         "_began",
         "_chain",
-        "_clientOutput",
         "_downstream",
         "_held",
         "_idleSeconds",
@@ -139,13 +138,9 @@ class Session(XMPPHandlerCollection):
         "_patience",
         "_preparing",
         "_private",
-        "_pushed",
         "_questions",
-        "_queued",
-        "_said",
         "_serverGone",
         "_serverOutput",
-        "_slow",
         "_streams",
         "_upstream",
         "account",
@@ -161,11 +156,10 @@ class Session(XMPPHandlerCollection):
         "mirrorConfig",
         "mostUnhandled",
         "offers",
-        "queueBytes",
+        "output",
         "readSince",
         "resumables",
         "seat",
-        "toClient",
         "toServer",
     )
 
@@ -194,20 +188,15 @@ class Session(XMPPHandlerCollection):
         self._idleSeconds = streamManagement.idle_seconds
         self.mostUnhandled = streamManagement.upstream_unacked
         self._questions = Ids()  # of this session alone: clients see the ids of copies
-        self.queueBytes = downstream.limits.queue_bytes
+        self.output = Output(self, downstream.limits.queue_bytes)
         self.clock = upstream.clock
         self._downstream = downstream
         self._upstream = upstream
         self._chain = chain
         self._accounts = accounts
         self._asked: dict[str, Callable[[Stanza], None]] = {}
-        self._clientOutput: list[bytes] = []
         self._serverOutput: list[bytes] = []
-        self._queued = 0  # bytes in _clientOutput
-        self._pushed = 0  # of toClient, what was written
-        self._slow = False  # the client does not read as fast as it is written to
-        self._said = 0  # bytes that were written to it all the same
-        self.full = False  # it does not acknowledge as much as it gets
+        self.full = False  # the client does not acknowledge as much as it gets
         self._held: tuple[list[Stanza], list[Stanza]] | None = ([], [])  # until ready
         self._patience: IDelayedCall | None = None
         self._preparing: Deferred[Any] | None = None
@@ -215,11 +204,11 @@ class Session(XMPPHandlerCollection):
         self._serverGone = False
         self._outcome: str | None = None
         self._began = self.readSince = self.clock.seconds()
-        self.fromClient = self.fromServer = self.toClient = self.toServer = 0
+        self.fromClient = self.fromServer = self.toServer = 0
         self._private = [0, 0]  # answers to questions of ours, from the client and from the server
         listen = downstream.authenticator.factory.listen
         mode = mirror.modeOf(jid.partition("/")[2], listen)
-        self.seat = Seat(jid, self._gather, mode, mirror.prefix, mirror.nameOf)
+        self.seat = Seat(jid, self.output.gather, mode, mirror.prefix, mirror.nameOf)
         for make in chain.links:
             make().setHandlerParent(self)
         self._links: list[Link] = self.handlers
@@ -343,7 +332,7 @@ class Session(XMPPHandlerCollection):
         for stanza in stanzas:
             if isinstance(stanza, fastpath.Run):
                 came += stanza.count
-                self.toClient += stanza.count - 1
+                self.output.count += stanza.count - 1
                 put(stanza.data)
                 continue
             came += 1
@@ -440,14 +429,6 @@ class Session(XMPPHandlerCollection):
         answered(stanza)
         return True
 
-    def _gather(self, data: bytes) -> None:
-        if self._outcome is None:
-            if self.account is not None and (self._slow or not self._clientOutput):
-                self.account.mark(self)
-            self.toClient += 1
-            self._clientOutput.append(data)
-            self._queued += len(data)
-
     def flush(self) -> None:
         """Write everything that was gathered, by this session and for its siblings."""
         self.flushUpstream()
@@ -464,18 +445,15 @@ class Session(XMPPHandlerCollection):
 
     def flushDownstream(self) -> None:
         """Write to the client what was gathered for it, unless it is too slow."""
-        if self._slow:
-            if self._queued > self.queueBytes:
-                self.tooMuch(f"more than {self.queueBytes} bytes were not read")
-        elif self._clientOutput:
-            self._push()
+        self.output.flush()
 
-    def _push(self) -> None:
-        data = b"".join(self._clientOutput)
-        count = self.toClient - self._pushed
-        self._clientOutput.clear()
-        self._queued = 0
-        self._pushed = self.toClient
+    def outputGathers(self) -> None:
+        """Be flushed at the end of the turn."""
+        if self.account is not None:
+            self.account.mark(self)
+
+    def writeClient(self, data: bytes, count: int) -> None:
+        """Write stanzas to the client."""
         data += self.management.sending(data, count)
         if not self.away:
             self._downstream.write(data)
@@ -488,8 +466,7 @@ class Session(XMPPHandlerCollection):
         @param text: what the client is told.
         """
         log.info("{jid}: too slow: {text}", jid=self.jid, text=text)
-        self._clientOutput.clear()
-        self._queued = 0
+        self.output.drop()
         self._end("too slow")
         self._downstream.closeStream(StreamError("resource-constraint", text=text))
         self.management.farewell()
@@ -502,14 +479,9 @@ class Session(XMPPHandlerCollection):
     def sayClient(self, data: bytes) -> None:
         """Write what is no stanza to the client, behind all that is gathered."""
         if self._outcome is None and not self.away:
-            waited = self._queued
-            if self._clientOutput:
-                self._push()
+            self.output.push()
             self._downstream.write(data)
-            if self._slow:
-                self._said += waited + len(data)
-                if self._said > self.queueBytes:
-                    self.tooMuch(f"more than {self.queueBytes} bytes were not read")
+            self.output.said(len(data))
 
     @property
     def passedOn(self) -> int:
@@ -522,7 +494,7 @@ class Session(XMPPHandlerCollection):
     @property
     def clientTakes(self) -> bool:
         """Whether the system has taken all that was sent to the client."""
-        return self._pushed == self.toClient and bool(self._downstream.transport.idle)
+        return self.output.empty and bool(self._downstream.transport.idle)
 
     @property
     def cameFromServer(self) -> int:
@@ -538,13 +510,12 @@ class Session(XMPPHandlerCollection):
 
     def pauseProducing(self) -> None:
         """The client does not read: what is for it stays with the server."""
-        self._slow = True  # which may be said more than once
+        self.output.slow = True  # which may be said more than once
         self._readOrNot()
 
     def resumeProducing(self) -> None:
         """It reads again."""
-        self._slow = False
-        self._said = 0
+        self.output.readAgain()
         self.flushDownstream()
         self._readOrNot()
 
@@ -555,7 +526,7 @@ class Session(XMPPHandlerCollection):
 
     def _readOrNot(self) -> None:
         """Read from the server as long as the client takes what comes."""
-        if self._slow or self.full:
+        if self.output.slow or self.full:
             if self.readSince != math.inf:
                 self.readSince = math.inf
                 self._upstream.pauseProducing()
@@ -601,8 +572,7 @@ class Session(XMPPHandlerCollection):
     def goOnAlone(self) -> None:
         """Go on without the client's stream."""
         self.away = True
-        self._slow = False
-        self._said = 0
+        self.output.readAgain()
         self._readOrNot()
         self.flush()
 
@@ -661,7 +631,9 @@ class Session(XMPPHandlerCollection):
         for link in self._links:
             link.connectionLost(Failure(ConnectionError(why)))
         if self._outcome is None:
-            self._slow = False  # the transport takes all that waits, and gets time to write it
+            self.output.slow = (
+                False  # the transport takes all that waits, and gets time to write it
+            )
             log.warn("{jid}: the server is gone: {why}", jid=self.jid, why=why)
             self._end("server gone")
             self._downstream.closeStream(error or StreamError("reset", text=why))
@@ -686,7 +658,7 @@ class Session(XMPPHandlerCollection):
             self._asked.clear()
             for link in list(self._links):
                 link.disownHandlerParent(self)
-            del self.seat
+            del self.seat, self.output
 
     def _end(self, outcome: str) -> None:
         if self._outcome is not None:
@@ -695,6 +667,7 @@ class Session(XMPPHandlerCollection):
         if self._outcome is not None:
             return  # it ended with that
         self._outcome = outcome
+        self.output.close()
         self._downstream.unwanted = self._upstream.unwanted = None
         self._stopWaiting()
         self.management.ended()
@@ -702,7 +675,6 @@ class Session(XMPPHandlerCollection):
             self._downstream.unregisterProducer()
             self._upstream.unregisterProducer()
             self._upstream.transport.resumeProducing()
-        self._clientOutput.clear()
         log.info(
             "{jid}: ended: {outcome}, from {client}, {seconds:.0f} s, {fromClient} stanzas from "
             "the client, {fromServer} from the server, {copies} copies to it, {shared} of its own",

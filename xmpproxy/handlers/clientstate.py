@@ -24,7 +24,7 @@ class ClientState(Link):
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
         """The client is active or inactive."""
         if stanza.name == "inactive":
-            self.parent.seat.hold(self.parent.queueBytes // _SHARE)
+            self.parent.seat.hold(self.parent.output.most // _SHARE)
         elif stanza.name == "active":
             self.parent.seat.release()
         return None

@@ -58,7 +58,7 @@ class Mirroring(Link):
                 self.parent.flush,
             )
         self._barrier.wait(credit)
-        if self.parent.seat.outbox.waiting > self.parent.queueBytes:
+        if self.parent.seat.outbox.waiting > self.parent.output.most:
             self._barrier.hurry()
 
     def _passed(self, credit: int) -> None:

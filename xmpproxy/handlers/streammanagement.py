@@ -102,7 +102,7 @@ class StreamManagement(Link, Management):
         session = self.parent
         if self._server is not None:
             if self._client is not None:
-                self._down.mark(session.toClient, session.passedOn)
+                self._down.mark(session.output.count, session.passedOn)
             if self._serverAsks:
                 self._serverAsks = False
                 self._answerServer(self._server)
@@ -113,8 +113,8 @@ class StreamManagement(Link, Management):
         session = self.parent
         if self._client is None and session.clientTakes:
             # It cannot say what it has handled: it is enough that the system has taken it.
-            self._down.acknowledge(session.toClient)
-            self._down.mark(session.toClient, session.passedOn)
+            self._down.acknowledge(session.output.count)
+            self._down.mark(session.output.count, session.passedOn)
         session.sayServer(server.answer(self._down.handled))
         session.flushUpstream()
 
@@ -166,7 +166,7 @@ class StreamManagement(Link, Management):
                 self._clientAsks = True
             case Answer(h) if self._client is not None:
                 self._acknowledged(self._client, h)
-                self._down.mark(self.parent.toClient, self.parent.passedOn)
+                self._down.mark(self.parent.output.count, self.parent.passedOn)
                 self._client.acknowledged()
                 if self._askWhenIdle:
                     self._client.askLater(ASK_SECONDS)
@@ -192,12 +192,12 @@ class StreamManagement(Link, Management):
         max = int(seconds) if client.id is not None else None
         session.sayClient(Enabled(client.id, max).written(namespace))
         # What was on its way to the client went before that, and the client does not count it.
-        client.leg = Leg(namespace, session.fromClient, session.toClient)
+        client.leg = Leg(namespace, session.fromClient, session.output.count)
         self._client = client
         self._up.handled = session.fromClient
         self._up.acknowledge(session.toServer)
-        self._down.acknowledge(session.toClient)
-        self._down.mark(session.toClient, session.passedOn)
+        self._down.acknowledge(session.output.count)
+        self._down.mark(session.output.count, session.passedOn)
 
     def clientTurn(self) -> None:
         """All that a read from the client has brought is on its way."""
