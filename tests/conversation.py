@@ -38,6 +38,7 @@ from tests.memorynetwork import Network
 from tests.rawstream import StreamReader
 from xmpproxy import config, ns
 from xmpproxy.account import Accounts
+from xmpproxy.connect import UnreachableError
 from xmpproxy.downstream import Downstream, DownstreamFactory
 from xmpproxy.handlers import CHAIN
 from xmpproxy.ids import copyIds
@@ -402,6 +403,7 @@ class _Host:
         self.refuses = False
         self.hangs = False
         self.cancelled = False
+        self._connecting: list[Deferred[IProtocol]] = []
         self._network = network
         self._accept = accept
 
@@ -409,14 +411,23 @@ class _Host:
         if self.refuses:
             return fail(ConnectionRefusedError())
         if self.hangs:
-            return Deferred(self._cancel)
+            self._connecting.append(Deferred(self._cancel))
+            return self._connecting[-1]
         protocol = protocolFactory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 15222))
         assert protocol is not None
         self._network.connect(protocol, self._accept(), "127.0.0.1")
         return succeed(protocol)
 
     def _cancel(self, connecting: Deferred[IProtocol]) -> None:
+        self._connecting.remove(connecting)
         self.cancelled = True
+
+    def fails(self) -> None:
+        """Connections that are being made fail."""
+        connecting, self._connecting = self._connecting, []
+        for each in connecting:
+            each.errback(UnreachableError("no answer", "start the server"))
+        self._network.settle()
 
 
 class Conversation(SynchronousTestCase):

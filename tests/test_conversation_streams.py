@@ -143,8 +143,8 @@ class Negotiation(Conversation):
         balcony.server.gets("<presence/>")
         balcony.server.sends("\n <presence/> ")
         balcony.client.gets("<presence/>")
-        # The first client, which authenticated in vain all the time, was too late.
-        client.getsError("connection-timeout")
+        # The first client was never answered.
+        client.getsError("remote-connection-failed")
         server.getsEnd()
         self.network.wait(5)
         server.losesConnection()
@@ -263,9 +263,12 @@ class Silence(Conversation):
         client.getsHeader()
         server = self.server()
         server.getsHeader()
-        self.network.wait(60)
-        client.getsError("connection-timeout")
+        self.network.wait(29)
+        client.getsNothing()
+        self.network.wait(1)
+        client.getsError("remote-connection-failed")
         server.losesConnection()
+        self.assertLogged(DOMAIN, "was not ready for a login in 30 s", "see its log")
 
     def test_connectingTakesForEver(self) -> None:
         """The connection to the server is never there; the attempt ends with the client."""
@@ -274,7 +277,7 @@ class Silence(Conversation):
         client.opens()
         client.getsHeader()
         self.network.wait(60)
-        client.getsError("connection-timeout")
+        client.getsError("remote-connection-failed")
         self.assertTrue(self.host.cancelled)
 
 
@@ -331,7 +334,7 @@ class ClientLeaves(Conversation):
         client.losesConnection()
 
     def test_whileConnecting(self) -> None:
-        """The attempt to reach the server ends, and is nobody's fault."""
+        """The attempt to reach the server ends; that the client is gone nobody knows before."""
         self.host.hangs = True
         client = self.client()
         client.opens()
@@ -339,7 +342,7 @@ class ClientLeaves(Conversation):
         client.vanishes()
         self.network.wait(60)  # it is not listened to before the server can be
         self.assertTrue(self.host.cancelled)
-        self.assertNotLogged("no stream to the server")
+        self.assertLogged("no stream to the server", "hangs")
 
     def test_whileTheServerIsSilent(self) -> None:
         """There is a connection to the server, and no stream yet."""
@@ -349,9 +352,9 @@ class ClientLeaves(Conversation):
         server = self.server()
         server.getsHeader()
         client.vanishes()
-        self.network.wait(60)
+        self.network.wait(30)
         server.losesConnection()
-        self.assertNotLogged("no stream to the server")
+        self.assertLogged("no stream to the server", "hangs")
 
     def test_beforeAuthentication(self) -> None:
         """The server's stream is closed."""
@@ -496,11 +499,11 @@ class ServerLeaves(Conversation):
         self.assertEqual(len([line for line in self.log if "no stream" in line]), 1)
 
     def test_errorBeforeAuthentication(self) -> None:
-        """Its reason reaches the client."""
+        """What is true of the client as well reaches it."""
         client, server = self.meets()
-        error = f"<policy-violation xmlns='{ns.STREAM_ERRORS}'/>"
+        error = f"<system-shutdown xmlns='{ns.STREAM_ERRORS}'/>"
         server.sends(f"<stream:error>{error}</stream:error></stream:stream>")
-        client.getsError("policy-violation")
+        client.getsError("system-shutdown")
         server.isLeft()
 
     def test_vanishesWhileBinding(self) -> None:

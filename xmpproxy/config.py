@@ -242,12 +242,14 @@ class Limits(_Section):
     @ivar depth: how deep a stanza's elements nest.
     @ivar login_seconds: from the connection to the bound resource.
     @ivar queue_bytes: copies that wait for a slow client.
+    @ivar connects: how many streams to one domain's server are being opened at the same time.
     """
 
     stanza_bytes: Count = 262144
     depth: Count = 200
     login_seconds: Seconds = 60.0
     queue_bytes: Count = 1048576
+    connects: Count = 100
 
 
 class StreamManagement(_Section):

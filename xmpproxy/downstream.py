@@ -43,6 +43,13 @@ class DownstreamOwner(Protocol):
     def downstreamStanzas(self, stanzas: list[Stanza]) -> None:
         """The client sent first-level elements."""
 
+    def overdue(self) -> bool:
+        """
+        The login takes too long.
+
+        @return: whether that was seen to; if not, the client is to blame.
+        """
+
     def downstreamLost(self, outcome: str) -> None:
         """
         The stream is closed, by whomever, for a reason in a word or two. Called once.
@@ -125,7 +132,8 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
 
     def _tooLate(self) -> None:
         self._deadline = None
-        self.refuse(StreamError("connection-timeout", text="log in sooner"))
+        if self.owner is None or not self.owner.overdue():
+            self.refuse(StreamError("connection-timeout", text="log in sooner"))
 
     def refuse(self, error: StreamError) -> None:
         """Close with a stream error."""

@@ -14,7 +14,7 @@ from twisted.words.protocols.jabber import jid
 from twisted.words.protocols.jabber.error import StreamError
 from twisted.words.xish import domish
 
-from xmpproxy import features, ns
+from xmpproxy import features, ns, refusals
 from xmpproxy.authentication import Relay, Terminate
 from xmpproxy.downstream import Downstream, DownstreamOwner
 from xmpproxy.resumption import Resumable, Resumables
@@ -30,6 +30,9 @@ SETTLE_SECONDS = 10.0
 #: How many elements of stream management a client may send in vain.
 MOST_REFUSED = 10
 
+_HANGS = (
+    "the server did not go on with a login; it is overloaded or hangs: see its log, or restart it"
+)
 
 #: Nearly all full JIDs: all that is in them is what stringprep leaves alone, case included. To ask
 #: it takes longer than all else that becomes of a bind result.
@@ -72,11 +75,13 @@ class Login:
         self._refused = 0
         self._unasked: Stanza | None = None  # a bind result that the client has not asked for
         self._over = False  # somebody else has the client
+        self._begun = False  # the client has begun to authenticate
+        self._asked = False  # it is the server that has to say something
         self._pipelined: list[Stanza] = []
         self._opening: Deferred[None] | None = None
 
     async def _open(self) -> None:
-        upstream, offered = await self._upstreams.open()
+        upstream, offered = await self._upstreams.open(self._downstream.address)
         self._opening = None
         self._upstream = upstream
         upstream.authenticator.owner = self
@@ -104,21 +109,25 @@ class Login:
             self._lose("internal error", None)
 
     def _lose(self, why: str, error: Stanza | None) -> None:
-        log.warn(
-            "{client}: no stream to the server of {domain} ({upstream}): {why}",
-            client=self._downstream.address,
-            domain=self._domain.name,
-            upstream=self._domain.upstream or "by DNS SRV",
-            why=why,
-        )
+        line = self._upstreams.outage.failed(why, self._downstream.clock.seconds())
+        if line is not None:
+            log.warn(
+                "{client}: no stream to the server of {domain} ({upstream}): {why}",
+                client=self._downstream.address,
+                domain=self._domain.name,
+                upstream=self._domain.upstream or "by DNS SRV",
+                why=line,
+            )
+        told = refusals.forClient(error, self._begun) if error else None
         self._downstream.closeStream(
-            error or StreamError("remote-connection-failed", text="the server cannot be reached")
+            told or StreamError("remote-connection-failed", text="the server cannot be reached")
         )
 
     def _succeeded(self) -> None:
         """SASL is done: both streams begin anew."""
         assert self._upstream is not None
         self._sasl = None
+        self._asked = True
         self._downstream.reset()
         self._upstream.restart()
 
@@ -157,6 +166,7 @@ class Login:
         if stanza.fault is not None:
             self._downstream.authenticator.refuseStanza(stanza)
         elif self._sasl is not None and stanza.namespace == ns.SASL:
+            self._begun = self._asked = True
             self._sasl.fromClient(stanza)
         elif self._sasl is not None and self._registers(stanza):
             self._upstream.send(stanza)
@@ -175,6 +185,7 @@ class Login:
         assert self._upstream is not None
         self._binding = request.id
         self._pipelined = []
+        self._asked = True
         self._downstream.transport.pauseProducing()
         self._upstream.send(request)
 
@@ -267,6 +278,13 @@ class Login:
             and stanza.has(ns.BIND, "bind")
         )
 
+    def overdue(self) -> bool:
+        """See L{DownstreamOwner}."""
+        if not self._asked and self._opening is None:
+            return False
+        self._lose(_HANGS, None)
+        return True
+
     def downstreamLost(self, outcome: str) -> None:
         """The client is gone."""
         if self._opening is not None:
@@ -286,11 +304,13 @@ class Login:
     def upstreamFeatures(self, offered: Stanza) -> None:
         """The server's features after SASL."""
         if self._sasl is None:
+            self._asked = False
             self._features = offered
             self._offerBinding()
 
     def upstreamStanzas(self, stanzas: list[Stanza]) -> None:
         """The server sent first-level elements."""
+        self._asked = False
         for index, stanza in enumerate(stanzas):
             if stanza.fault is not None:
                 continue
@@ -337,6 +357,9 @@ class Login:
         """The client has a resource."""
         assert self._upstream is not None
         self._binding = None
+        again = self._upstreams.outage.over(self._downstream.clock.seconds())
+        if again is not None:
+            log.info("the server of {domain} {again}", domain=self._domain.name, again=again)
         session = self._bound(self._downstream, self._upstream, bound, self._offers)
         session.start(answer)
         if rest:

@@ -25,7 +25,7 @@ from twisted.words.protocols.jabber.xmlstream import XMPPHandlerCollection
 from wokkel.subprotocols import XMPPHandler
 from zope.interface import implementer
 
-from xmpproxy import config, fastpath, ns
+from xmpproxy import config, fastpath, ns, refusals
 from xmpproxy.account import Account, Accounts
 from xmpproxy.chain import Wants, Way
 from xmpproxy.downstream import Downstream
@@ -374,6 +374,10 @@ class Session(XMPPHandlerCollection):
     def upstreamFeatures(self, features: Stanza) -> None:
         """Features that come now change nothing any more."""
 
+    def overdue(self) -> bool:
+        """See L{DownstreamOwner}."""
+        return False
+
     def _drop(self, stanza: Stanza, why: str) -> None:
         log.warn("{jid}: dropped {stanza!r}: {why}", jid=self.jid, stanza=stanza, why=why)
 
@@ -636,7 +640,8 @@ class Session(XMPPHandlerCollection):
             )
             log.warn("{jid}: the server is gone: {why}", jid=self.jid, why=why)
             self._end("server gone")
-            self._downstream.closeStream(error or StreamError("reset", text=why))
+            told = refusals.forClient(error, begun=True) if error else None
+            self._downstream.closeStream(told or StreamError("reset", text=why))
         if self.away:
             self.away = False
             self._streamLost()

@@ -13,23 +13,33 @@ from xml.sax.saxutils import quoteattr
 
 from OpenSSL import SSL
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber import xmlstream
 from twisted.words.protocols.jabber.error import StreamError
 
-from xmpproxy import features, ns, tls
+from xmpproxy import features, ns, refusals, tls
 from xmpproxy.coders import OpenSSLCoder
 from xmpproxy.config import Domain, Limits
 from xmpproxy.connect import UnreachableError
+from xmpproxy.outage import Outage
 from xmpproxy.splitter import Splitter, StreamHeader
 from xmpproxy.stanza import Stanza
+from xmpproxy.turns import Turns
 from xmpproxy.xmlstream import OpenStreams, StanzaStream
 
 #: The largest stanza that a server may send, in bytes.
 STANZA_BYTES = 16 * 1024 * 1024
+
+#: From the connection to features that offer SASL, in seconds.
+READY_SECONDS = 30
+
+_SAID_NOTHING = (
+    "the server closed the connection before it said anything; if it limits what this machine's "
+    "address may do (connection rates, fail2ban), exempt the address from that"
+)
 
 
 class UpstreamFailed(Exception):
@@ -124,8 +134,10 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
         self._proceeding = False
         self._error: Stanza | None = None
         self._lost = False
+        self._heard = False  # whether it ever sent a stream header
 
     def _abort(self, ready: Deferred[Stanza]) -> None:
+        self._lost = True
         self.xmlstream.transport.abortConnection()
 
     def connectionMade(self) -> None:
@@ -148,6 +160,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
             self.xmlstream.sendHeader()
 
     def streamStarted(self, header: StreamHeader) -> None:
+        self._heard = True
         if (header.namespace, header.name) != (ns.STREAMS, "stream"):
             self._fail("what answers is no XMPP server; correct upstream")
         elif not header.attributes.get("version", "").startswith("1."):
@@ -209,10 +222,11 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
 
     def streamEnded(self) -> None:
         if self._error is not None:
-            condition = next((each.name for each in self._error.element.elements()), "no condition")
-            self._fail(f"the server closed the stream: {condition}")
-        else:
+            self._fail(f"the server closed the stream: {refusals.explained(self._error)}")
+        elif self._heard:
             self._fail("the server closed the stream")
+        else:
+            self._fail(_SAID_NOTHING)
 
     def giveUp(self, why: str) -> None:
         """Take the server for gone, and close. The owner is told."""
@@ -223,8 +237,10 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
         connection = self.xmlstream.connection
         if connection is not None and not self._secured:
             self._fail(self._tlsOptions.explain(reason, connection))
-        else:
+        elif self._heard:
             self._fail(reason.getErrorMessage())
+        else:
+            self._fail(_SAID_NOTHING)
 
     def _fail(self, why: str) -> None:
         if self._lost:
@@ -246,6 +262,7 @@ class Upstreams(Service):
 
     @ivar domain: the domain and what is configured for it.
     @ivar streams: those that are open.
+    @ivar outage: what is known of the server's failures.
     """
 
     def __init__(
@@ -258,6 +275,8 @@ class Upstreams(Service):
     ) -> None:
         self.domain = domain
         self.streams = OpenStreams[Upstream]()
+        self.outage = Outage()
+        self._turns = Turns(limits.connects)
         self._endpoint = endpoint
         self._tlsOptions = tlsOptions
         self._limits = limits
@@ -276,26 +295,43 @@ class Upstreams(Service):
         super().stopService()
         return self.streams.whenNone()
 
-    async def open(self) -> tuple[Upstream, Stanza]:
+    async def open(self, address: str) -> tuple[Upstream, Stanza]:
         """
-        Connect.
+        Connect, in turn.
 
+        @param address: where the client is that wants it.
         @return: a stream on which SASL can begin, and the server's features. Set its owner at once.
         @raise UpstreamFailed: there is no such stream.
         """
+        await self._turns.take(address)
         try:
-            stream = cast(Upstream, await self._endpoint.connect(self._factory))
+            stream = await self._connect()
+            authenticator = stream.authenticator
+            assert authenticator.ready is not None
+            authenticator.ready.addTimeout(READY_SECONDS, self._clock)
+            offered = await authenticator.ready
+            authenticator.ready = None
+        except TimeoutError:
+            raise UpstreamFailed(
+                f"the server took the connection, and was not ready for a login in {READY_SECONDS} "
+                "s; it is overloaded or hangs: see its log, or restart it"
+            ) from None
+        finally:
+            self._turns.give()
+        return stream, offered
+
+    async def _connect(self) -> Upstream:
+        try:
+            return cast(Upstream, await self._endpoint.connect(self._factory))
         except CancelledError:
             raise
         except UnreachableError as e:
-            raise UpstreamFailed(str(e)) from e
+            failed = UpstreamFailed(str(e))
+            # Who waits would wait for the same.
+            self._turns.fail(Failure(failed))
+            raise failed from e
         except Exception as e:
             why = str(e).rstrip(".")
             raise UpstreamFailed(
                 f"cannot connect: {why}; start the server, or correct upstream"
             ) from e
-        authenticator = stream.authenticator
-        assert authenticator.ready is not None
-        offered = await authenticator.ready
-        authenticator.ready = None
-        return stream, offered
