@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
@@ -38,6 +38,7 @@ from tests.memorynetwork import Network
 from tests.rawstream import StreamReader
 from xmpproxy import config, ns
 from xmpproxy.account import Accounts
+from xmpproxy.computing import Compute
 from xmpproxy.connect import UnreachableError
 from xmpproxy.downstream import Downstream, DownstreamFactory
 from xmpproxy.handlers import CHAIN
@@ -439,6 +440,7 @@ class Conversation(SynchronousTestCase):
     @ivar network: the network, and the clock.
     @ivar host: the account's server: who takes the proxy's connections.
     @ivar factory: the listener that clients connect to now.
+    @ivar compute: what computes SCRAM's iterations.
     """
 
     listen: ClassVar = config.Listen(endpoint="tcp:5222:interface=127.0.0.1", tls="none")
@@ -464,6 +466,7 @@ class Conversation(SynchronousTestCase):
         self.upstreams = Upstreams(
             self.domain, self.host, self.upstreamTLS(), self.limits, self.network
         )
+        self.compute: Compute = maybeDeferred  # at once
         self.factory = self.listener(self.listen)
         self._peers: list[Peer] = []
         self._accepted: deque[Server] = deque()
@@ -505,7 +508,7 @@ class Conversation(SynchronousTestCase):
         )
 
         def login(downstream: Downstream, domain: str) -> Login:
-            return Login(downstream, self.upstreams, session, self.resumables)
+            return Login(downstream, self.upstreams, session, self.resumables, self.compute)
 
         return DownstreamFactory(
             listen, self.limits, {DOMAIN, OTHER_DOMAIN}, self.downstreamTLS(), login, self.network

@@ -25,7 +25,9 @@ from tests.conversation import (
     plain,
 )
 from tests.test_conversation_tls import Secure
+from tests.threads import Threads
 from xmpproxy import config, ns
+from xmpproxy.computing import Computing
 
 SALT = b64encode(16 * b"s").decode()
 ABORT = f"<abort xmlns='{ns.SASL}'/>"
@@ -472,6 +474,126 @@ class Terminate(Conversation):
         self.capulets.getsEnd()
         self.capulets.sends(sasl("challenge", f"r=a,s={SALT},i=4096") + WRONG)
         self.capulets.getsNothing()
+
+
+class Meanwhile(Conversation):
+    """What happens while SCRAM's iterations are computed."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.threads = Threads()
+        self.compute = Computing(self.threads, 1)
+        self.juliet, self.capulets = self.meets(BOTH, PLAIN)
+        self.scram = self.challenged()
+
+    def challenged(self) -> Scram:
+        """The proxy begins to compute a response."""
+        self.juliet.sends(plain())
+        scram = Scram()
+        scram.challenges(self.capulets)
+        self.capulets.getsNothing()
+        return scram
+
+    def tearDown(self) -> None:
+        """Whoever computes finds nobody who wants to know, or has found somebody."""
+        while self.threads.jobs:
+            self.work()
+        super().tearDown()
+
+    def work(self) -> None:
+        """What was asked for first is computed."""
+        self.threads.work()
+        self.network.settle()
+
+    def loggedIn(self, scram: Scram) -> None:
+        """The response is computed, and is right."""
+        self.work()
+        scram.verifies(self.capulets)
+        scram.succeeds(self.capulets)
+        self.capulets.getsHeader(to=DOMAIN)
+        self.juliet.gets(SUCCESS)
+
+    def test_nothing(self) -> None:
+        """The login goes on when that is done."""
+        self.loggedIn(self.scram)
+
+    def test_others(self) -> None:
+        """Another login is not kept; its own iterations have their turn."""
+        nurse, nurses = self.meets(BOTH, PLAIN)
+        nurse.sends(plain())
+        other = Scram()
+        other.challenges(nurses)
+        self.loggedIn(self.scram)
+        self.work()
+        other.verifies(nurses)
+
+    def test_abort(self) -> None:
+        """The client thinks better of it, and tries again."""
+        self.juliet.sends(ABORT)
+        self.capulets.gets(ABORT)
+        self.work()
+        self.capulets.getsNothing()
+        self.capulets.sends(failure("aborted"))
+        self.juliet.gets(failure("aborted"))
+        self.loggedIn(self.challenged())
+
+    def test_serverRefuses(self) -> None:
+        """The server has changed its mind; the client tries again."""
+        self.capulets.sends(WRONG)
+        self.juliet.gets(WRONG)
+        self.work()
+        self.capulets.getsNothing()
+        self.loggedIn(self.challenged())
+
+    def test_serverDoesNotWait(self) -> None:
+        """Nothing can come but a failure, also behind an abort."""
+        for aborted in (False, True):
+            for sent in (SUCCESS, sasl("challenge", f"r=a,s={SALT},i=4096")):
+                if aborted:
+                    self.juliet.sends(ABORT)
+                    self.capulets.gets(ABORT)
+                self.capulets.sends(sent)
+                self.juliet.gets(Terminate.told("temporary-auth-failure"))
+                self.capulets.getsEnd()
+                self.assertLogged("login at the server given up", "does not wait")
+                self.work()
+                self.juliet.vanishes()
+                self.juliet, self.capulets = self.meets(BOTH, PLAIN)
+                self.challenged()
+        self.juliet.vanishes()
+        self.capulets.getsEnd()
+
+    def test_clientLeaves(self) -> None:
+        """Nothing more is said."""
+        self.juliet.vanishes()
+        self.capulets.getsEnd()
+        self.work()
+        self.capulets.getsNothing()
+
+    def test_serverLeaves(self) -> None:
+        """The client hears of that."""
+        self.capulets.vanishes()
+        self.juliet.getsError("remote-connection-failed")
+        self.work()
+
+    def test_leavesTheQueue(self) -> None:
+        """For who is gone nothing is computed."""
+        nurse, nurses = self.meets(BOTH, PLAIN)
+        nurse.sends(plain())
+        Scram().challenges(nurses)
+        nurse.vanishes()
+        nurses.getsEnd()
+        self.loggedIn(self.scram)
+        self.assertFalse(self.threads.jobs)
+
+    def test_mistake(self) -> None:
+        """One of ours costs this login alone."""
+        self.patch(ScramClient, "get_client_final", lambda client: 1 / 0)
+        self.work()
+        self.juliet.gets(Terminate.told("temporary-auth-failure"))
+        self.capulets.getsEnd()
+        self.assertLogged("cannot respond to a challenge", "ZeroDivisionError")
+        self.flushLoggedErrors(ZeroDivisionError)
 
 
 class TerminateOtherwise(Conversation):

@@ -98,6 +98,22 @@ class PlainTests(SynchronousTestCase):
             error = self.assertRaises(SaslError, parsePlain, initial)
             self.assertEqual(error.condition, "malformed-request", initial)
 
+    def test_long(self) -> None:
+        """What takes long to prepare is refused before that."""
+        most = sasl.MOST_BYTES
+        for user, password, fits in (
+            (b"a" * most, b"x" * most, True),
+            (b"a" * (most + 1), b"x", False),
+            (b"a", b"x" * (most + 1), False),
+            (b"a", "é".encode() * 512, False),
+        ):
+            message = b"\0" + user + b"\0" + password
+            if fits:
+                self.assertEqual(parsePlain(message).password.encode(), password)
+            else:
+                error = self.assertRaises(SaslError, parsePlain, message)
+                self.assertEqual(error.condition, "malformed-request")
+
     @given(st.binary())
     def test_anything(self, initial: bytes) -> None:
         """Nothing but credentials or a SaslError comes out, and credentials survive the trip."""

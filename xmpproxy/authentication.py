@@ -12,9 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from xml.sax.saxutils import escape
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from xmpproxy import features, ns, sasl, tls
+from xmpproxy.computing import Compute
 from xmpproxy.downstream import Downstream
 from xmpproxy.stanza import Stanza
 from xmpproxy.upstream import Upstream
@@ -59,6 +62,9 @@ class Relay:
         if stanza.name == "success":
             self._succeeded()
 
+    def stop(self) -> None:
+        """Client or server is gone."""
+
 
 class Terminate:
     """
@@ -75,12 +81,15 @@ class Terminate:
         upstream: Upstream,
         offered: Stanza,
         succeeded: Callable[[], None],
+        compute: Compute,
     ) -> None:
         self._downstream = downstream
         self._upstream = upstream
         self._offered = features.mechanisms(offered.element)
         self._listed = features.channelBindings(offered.element)
         self._succeeded = succeeded
+        self._compute = compute
+        self._responding: Deferred[bytes] | None = None  # until the server has our response
         self._challenged = False  # PLAIN without initial response: the client is to send it
         self._mechanism: sasl.Mechanism | None = None
 
@@ -90,6 +99,7 @@ class Terminate:
         if self._mechanism is not None:
             # The server's answer decides, and comes soon. It may be the answer to an abort.
             if stanza.name == "abort":
+                self._drop()
                 self._upstream.send(stanza)
             return
         if stanza.name == "auth" and stanza.attributes.get("mechanism") != "PLAIN":
@@ -140,24 +150,59 @@ class Terminate:
         if mechanism is None:
             return
         try:
-            if stanza.name == "challenge":
-                response = sasl.encode(mechanism.respond(sasl.decode(str(stanza.element))))
-                self._upstream.write(f"<response xmlns='{ns.SASL}'>{response}</response>".encode())
+            if stanza.name == "failure":
+                self.stop()
+                self._downstream.send(stanza)
+            elif self._responding is not None:
+                raise sasl.SaslError(
+                    "temporary-auth-failure", "the server does not wait for the response"
+                )
+            elif stanza.name == "challenge":
+                challenge = sasl.decode(str(stanza.element))
+                self._responding = self._compute(mechanism.respond, challenge)
+                self._responding.addCallbacks(self._respond, self._cannotRespond)
             elif stanza.name == "success":
                 text = str(stanza.element)
                 mechanism.finish(sasl.decode(text) if text else None)
                 self._mechanism = None
                 self._downstream.write(f"<success xmlns='{ns.SASL}'/>".encode())
                 self._succeeded()
-            elif stanza.name == "failure":
-                self._mechanism = None
-                self._downstream.send(stanza)
         except sasl.SaslError as e:
-            # A server that does not know the password's secrets, or breaks the mechanism's rules.
-            log.warn("login at the server given up: {error}", error=e)
-            self._give(e)
-            self._upstream.closeStream()
+            self._giveUp(e)
+
+    def _respond(self, response: bytes) -> None:
+        """Our response to the server's challenge is there."""
+        self._responding = None
+        self._upstream.write(
+            f"<response xmlns='{ns.SASL}'>{sasl.encode(response)}</response>".encode()
+        )
+
+    def _cannotRespond(self, failure: Failure) -> None:
+        """There is none, or nobody wants it any more."""
+        if failure.check(CancelledError):
+            return
+        error = failure.value
+        if not isinstance(error, sasl.SaslError):
+            log.failure("cannot respond to a challenge", failure=failure)
+            error = sasl.SaslError("temporary-auth-failure", "internal error")
+        self._giveUp(error)
+
+    def stop(self) -> None:
+        """Client or server is gone, or the server has decided. Nobody wants a response any more."""
+        self._drop()
+        self._responding = None
+        self._mechanism = None
+
+    def _drop(self) -> None:
+        if self._responding is not None:
+            self._responding.cancel()
+
+    def _giveUp(self, error: sasl.SaslError) -> None:
+        """The server does not know the password's secrets, or breaks the mechanism's rules."""
+        log.warn("login at the server given up: {error}", error=error)
+        self._give(error)
+        self._upstream.closeStream()
 
     def _give(self, error: sasl.SaslError) -> None:
-        self._mechanism = None
+        self.stop()
         self._downstream.write(_failure(error.condition, error.text))

@@ -16,6 +16,7 @@ from twisted.words.xish import domish
 
 from xmpproxy import features, ns, refusals
 from xmpproxy.authentication import Relay, Terminate
+from xmpproxy.computing import Compute
 from xmpproxy.downstream import Downstream, DownstreamOwner
 from xmpproxy.resumption import Resumable, Resumables
 from xmpproxy.stanza import Stanza
@@ -57,12 +58,18 @@ class Login:
     """Owns both streams until a resource is bound."""
 
     def __init__(
-        self, downstream: Downstream, upstreams: Upstreams, bound: Bound, resumables: Resumables
+        self,
+        downstream: Downstream,
+        upstreams: Upstreams,
+        bound: Bound,
+        resumables: Resumables,
+        compute: Compute,
     ) -> None:
         self._downstream = downstream
         self._upstreams = upstreams
         self._domain = upstreams.domain
         self._bound = bound
+        self._compute = compute
         self._upstream: Upstream | None = None
         self._sasl: Relay | Terminate | None = None
         self._features: Stanza | None = None  # of the server, after SASL
@@ -88,8 +95,11 @@ class Login:
         way = self._domain.auth
         if way == "auto":
             way = "terminate" if features.bindsChannel(offered.element) else "relay"
-        make = Terminate if way == "terminate" else Relay
-        self._sasl = make(self._downstream, upstream, offered, self._succeeded)
+        both = self._downstream, upstream
+        if way == "terminate":
+            self._sasl = Terminate(*both, offered, self._succeeded, self._compute)
+        else:
+            self._sasl = Relay(*both, offered, self._succeeded)
         registration = self._domain.registration and features.hasFeature(
             offered.element, ns.REGISTER_FEATURE, "register"
         )
@@ -291,6 +301,8 @@ class Login:
             self._opening.cancel()
         if self._settling is not None:
             self._settling.cancel()
+        if self._sasl is not None:
+            self._sasl.stop()
         if self._upstream is not None:
             self._upstream.closeStream()
         log.info(
@@ -369,7 +381,9 @@ class Login:
 
     def upstreamLost(self, why: str, error: Stanza | None) -> None:
         """The server is gone."""
-        self._sasl = None  # which has a method of this object
+        if self._sasl is not None:
+            self._sasl.stop()
+            self._sasl = None  # which has a method of this object
         if not self._over:
             self._lose(why, error)
 

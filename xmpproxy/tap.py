@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from xmpproxy.account import Accounts
+from xmpproxy.computing import Computing
 from xmpproxy.config import FLAGS, Config, ConfigError, fromFlags, load
 from xmpproxy.connect import clientEndpoint
 from xmpproxy.downstream import Downstream, DownstreamFactory
@@ -124,9 +125,10 @@ def buildListeners(
     resumables: Resumables,
 ) -> Sequence[Listener]:
     """What serves the clients: one for each of C{config.listen}, in that order."""
+    compute = Computing(reactor)
 
     def login(downstream: Downstream, domain: str) -> Login:
-        return Login(downstream, upstreams[domain], bound, resumables)
+        return Login(downstream, upstreams[domain], bound, resumables, compute)
 
     def bound(downstream: Downstream, upstream: Upstream, jid: str, offers: Offers) -> Session:
         return Session(
