@@ -41,14 +41,15 @@ from xmpproxy.account import Accounts
 from xmpproxy.computing import Compute
 from xmpproxy.connect import UnreachableError
 from xmpproxy.downstream import Downstream, DownstreamFactory
+from xmpproxy.downstreamtls import ServerTLS
 from xmpproxy.handlers import CHAIN
 from xmpproxy.ids import copyIds
 from xmpproxy.keepalive import KeepAlive
 from xmpproxy.login import Login
 from xmpproxy.resumption import Resumables
 from xmpproxy.session import Chain, Session
-from xmpproxy.tls import ServerTLS, UpstreamTLS
 from xmpproxy.upstream import Upstreams
+from xmpproxy.upstreamtls import UpstreamTLS
 
 DOMAIN = "example.com"
 OTHER_DOMAIN = "example.org"  # is served, too; nobody on stage has an account there

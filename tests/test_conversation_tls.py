@@ -37,7 +37,8 @@ from tests.conversation import (
     plain,
 )
 from xmpproxy import config, ns
-from xmpproxy.tls import ServerTLS, UpstreamTLS
+from xmpproxy.downstreamtls import ServerTLS
+from xmpproxy.upstreamtls import UpstreamTLS
 
 AUTHORITY = Authority()
 GOOD = AUTHORITY.issue(DOMAIN)

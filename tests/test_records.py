@@ -19,9 +19,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Authority, selfSigned
 from xmpproxy.coders import FAILURES, Coder, OpenSSLCoder, StandardCoder
+from xmpproxy.downstreamtls import ServerTLS
 from xmpproxy.records import SecureTransport
-from xmpproxy.tls import ServerTLS, UpstreamTLS
 from xmpproxy.transport import Transport
+from xmpproxy.upstreamtls import UpstreamTLS
 
 AUTHORITY = Authority()
 GOOD = AUTHORITY.issue("example.com")

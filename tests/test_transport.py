@@ -30,9 +30,10 @@ from zope.interface import implementer
 
 from tests.certificates import Authority
 from xmpproxy.coders import Coder, OpenSSLCoder
+from xmpproxy.downstreamtls import ServerTLS
 from xmpproxy.records import SecureTransport
-from xmpproxy.tls import ServerTLS, UpstreamTLS
 from xmpproxy.transport import Transport
+from xmpproxy.upstreamtls import UpstreamTLS
 
 USER_TIMEOUT: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)
 FULL = BlockingIOError(errno.EAGAIN, "full")

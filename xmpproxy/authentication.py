@@ -16,11 +16,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from xmpproxy import features, ns, sasl, tls
+from xmpproxy import features, ns, sasl
 from xmpproxy.computing import Compute
 from xmpproxy.downstream import Downstream
 from xmpproxy.stanza import Stanza
 from xmpproxy.upstream import Upstream
+from xmpproxy.upstreamtls import channelBindings
 
 log = Logger()
 
@@ -124,7 +125,7 @@ class Terminate:
             mechanism = sasl.choose(
                 self._offered,
                 credentials,
-                {} if connection is None else tls.channelBindings(connection),
+                {} if connection is None else channelBindings(connection),
                 self._listed,
                 secure=True,  # or the configuration says that it is on loopback, or accepted
             )

@@ -13,6 +13,9 @@ from typing import Protocol
 
 from OpenSSL import SSL
 
+#: What XMPP is called where TLS is told what comes in it (XEP-0368).
+ALPN = "xmpp-client"
+
 #: Bytes of text in a record at most.
 TEXT = 2**14
 

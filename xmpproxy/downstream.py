@@ -23,10 +23,10 @@ from zope.interface import implementer
 
 from xmpproxy import features, ns
 from xmpproxy.config import Limits, Listen
+from xmpproxy.downstreamtls import ServerTLS
 from xmpproxy.interfaces import IStoppableFactory
 from xmpproxy.splitter import StreamHeader
 from xmpproxy.stanza import Stanza
-from xmpproxy.tls import ServerTLS
 from xmpproxy.xmlstream import OpenStreams, StanzaStream
 
 log = Logger()

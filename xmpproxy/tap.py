@@ -24,6 +24,7 @@ from xmpproxy.computing import Computing
 from xmpproxy.config import FLAGS, Config, ConfigError, fromFlags, load
 from xmpproxy.connect import clientEndpoint
 from xmpproxy.downstream import Downstream, DownstreamFactory
+from xmpproxy.downstreamtls import serverContextFactory
 from xmpproxy.features import Offers
 from xmpproxy.garbage import Garbage
 from xmpproxy.handlers import CHAIN
@@ -34,8 +35,8 @@ from xmpproxy.polling import LeanPolling
 from xmpproxy.resumption import Resumables
 from xmpproxy.service import Listener, ProxyService
 from xmpproxy.session import Session
-from xmpproxy.tls import UpstreamTLS, serverContextFactory
 from xmpproxy.upstream import Upstream, Upstreams
+from xmpproxy.upstreamtls import UpstreamTLS
 
 _log = Logger()
 

@@ -20,7 +20,8 @@ from twisted.python.failure import Failure
 from twisted.words.protocols.jabber import xmlstream
 from twisted.words.protocols.jabber.error import StreamError
 
-from xmpproxy import features, ns, refusals, tls
+from xmpproxy import features, ns, refusals
+from xmpproxy.certificates import CertificateError
 from xmpproxy.coders import OpenSSLCoder
 from xmpproxy.config import Domain, Limits
 from xmpproxy.connect import UnreachableError
@@ -28,6 +29,7 @@ from xmpproxy.outage import Outage
 from xmpproxy.splitter import Splitter, StreamHeader
 from xmpproxy.stanza import Stanza
 from xmpproxy.turns import Turns
+from xmpproxy.upstreamtls import UpstreamTLS
 from xmpproxy.xmlstream import OpenStreams, StanzaStream
 
 #: The largest stanza that a server may send, in bytes.
@@ -122,7 +124,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
     xmlstream: Upstream
 
     def __init__(
-        self, domain: Domain, tlsOptions: tls.UpstreamTLS, streams: OpenStreams[Upstream]
+        self, domain: Domain, tlsOptions: UpstreamTLS, streams: OpenStreams[Upstream]
     ) -> None:
         super().__init__(domain.name)
         self.domain = domain
@@ -152,7 +154,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
         assert connection is not None
         try:
             self._tlsOptions.verifyPeer(connection)
-        except tls.CertificateError as e:
+        except CertificateError as e:
             self._fail(str(e))
         else:
             self._secured = True
@@ -269,7 +271,7 @@ class Upstreams(Service):
         self,
         domain: Domain,
         endpoint: IStreamClientEndpoint,
-        tlsOptions: tls.UpstreamTLS,
+        tlsOptions: UpstreamTLS,
         limits: Limits,
         clock: IReactorTime,
     ) -> None:

@@ -1,203 +1,39 @@
 """
-Tests for L{xmpproxy.tls}: real handshakes over transports in memory, the other end by Twisted.
+Tests for L{xmpproxy.upstreamtls}.
 """
 
 from __future__ import annotations
 
-import hashlib
-import stat
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
-from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import (
-    IHandshakeListener,
     IOpenSSLClientConnectionCreator,
-    IOpenSSLServerConnectionCreator,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from twisted.test.iosim import IOPump, connect, makeFakeClient, makeFakeServer
-from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.certificates import Authority, Identity, selfSigned
-from xmpproxy import config
-from xmpproxy.records import SecureTransport
-from xmpproxy.tls import (
-    CertificateError,
-    ServerTLS,
-    UpstreamTLS,
-    channelBindings,
-    serverContextFactory,
+from tests.handshakes import (
+    AUTHORITY,
+    GOOD,
+    Peer,
+    Plainly,
+    TemporaryCase,
+    Trip,
+    joined,
+    nothing,
+    only,
+    secured,
 )
-from xmpproxy.transport import Transport
-
-AUTHORITY = Authority()
-GOOD = AUTHORITY.issue("example.com")
-
-
-@implementer(IHandshakeListener)
-class Peer(Protocol):
-    """Notes what happens to it."""
-
-    def __init__(self) -> None:
-        self.received = b""
-        self.completed = False
-        self.lost: Failure | None = None
-        self._handle: SSL.Connection | None = None
-        self.clock = Clock()
-
-    def handshakeCompleted(self) -> None:
-        self.completed = True
-
-    def write(self, data: bytes) -> None:
-        self.transport.write(data)  # type: ignore[union-attr]
-
-    def dataReceived(self, data: bytes) -> None:
-        self.received += data
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.lost = reason
-        self._handle = self.connection  # Twisted forgets it next
-
-    @property
-    def connection(self) -> SSL.Connection:
-        handle = self._handle or self.transport.getHandle()  # type: ignore[union-attr]
-        return cast(SSL.Connection, handle)
-
-
-class Served(Peer):
-    """Our side of TLS with clients."""
-
-    def __init__(self, tls: ServerTLS) -> None:
-        super().__init__()
-        self._coder = tls.coder()
-
-    def connectionMade(self) -> None:
-        self._tls = SecureTransport(
-            Transport(self.transport), self._coder, super().dataReceived, self.handshakeCompleted
-        )
-        self._tls.start()
-
-    def write(self, data: bytes) -> None:
-        self._tls.write(data)
-
-    def dataReceived(self, data: bytes) -> None:
-        self._tls.dataReceived(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.lost = self._tls.connectionLost(reason)
-
-
-def secured(
-    peer: Peer,
-    creator: IOpenSSLClientConnectionCreator | IOpenSSLServerConnectionCreator,
-    *,
-    isClient: bool,
-) -> Protocol:
-    """The protocol that gives TLS to a peer."""
-    factory = TLSMemoryBIOFactory(creator, isClient, Factory.forProtocol(lambda: peer), peer.clock)
-    return factory.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5222))
-
-
-def joined(client: Protocol, server: Protocol) -> IOPump:
-    """Connected by transports in memory."""
-    pump = connect(server, makeFakeServer(server), client, makeFakeClient(client))
-    return cast(IOPump, pump)
-
-
-class Trip:
-    """A client's and a server's TLS, joined, the handshake run as far as it goes."""
-
-    def __init__(
-        self, client: IOpenSSLClientConnectionCreator, server: ServerTLS | Plainly
-    ) -> None:
-        self.client = Peer()
-        self.server: Peer
-        protocol: Protocol
-        if isinstance(server, ServerTLS):
-            protocol = self.server = Served(server)
-        else:
-            self.server = Peer()
-            protocol = secured(self.server, server, isClient=False)
-        self.pump = joined(secured(self.client, client, isClient=True), protocol)
-        self.pump.flush()
-
-    def send(self, sender: Peer, data: bytes) -> None:
-        sender.write(data)
-        sender.clock.advance(0)
-        self.pump.flush()
-
-
-@implementer(IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator)
-class Plainly:
-    """TLS of any kind."""
-
-    def __init__(
-        self, configure: Callable[[SSL.Context], object], identity: Identity | None = None
-    ) -> None:
-        self.context = SSL.Context(SSL.TLS_METHOD)
-        self.context.set_cipher_list(b"ALL:@SECLEVEL=0")
-        if identity:
-            self.context.use_certificate(identity.certificate)
-            for certificate in identity.between:
-                self.context.add_extra_chain_cert(certificate)
-            self.context.use_privatekey(identity.key)
-        configure(self.context)
-        self.session: SSL.Session | None = None
-
-    def clientConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
-        connection = SSL.Connection(self.context)
-        if self.session:
-            connection.set_session(self.session)
-        return connection
-
-    serverConnectionForTLS = clientConnectionForTLS
-
-
-def nothing(context: SSL.Context) -> None:
-    """Leave a context as it is."""
-
-
-def only(version: int) -> Callable[[SSL.Context], None]:
-    def configure(context: SSL.Context) -> None:
-        context.set_min_proto_version(version)
-        context.set_max_proto_version(version)
-
-    return configure
-
-
-class TemporaryCase(SynchronousTestCase):
-    """With a directory of its own."""
-
-    def setUp(self) -> None:
-        self.directory = Path(self.mktemp())
-        self.directory.mkdir()
-        self.trust = AUTHORITY.write(self.directory / "ca.pem")
-
-    def events(self, level: str) -> list[LogEvent]:
-        """Collect what is logged from now on."""
-        events: list[LogEvent] = []
-
-        @implementer(ILogObserver)
-        def note(event: LogEvent) -> None:
-            if event["log_namespace"] == "xmpproxy.tls" and event["log_level"].name == level:
-                events.append(event)
-
-        globalLogPublisher.addObserver(note)
-        self.addCleanup(globalLogPublisher.removeObserver, note)
-        return events
+from xmpproxy.certificates import CertificateError
+from xmpproxy.downstreamtls import ServerTLS
+from xmpproxy.upstreamtls import UpstreamTLS, channelBindings
 
 
 class ChainTests(TemporaryCase):
@@ -432,144 +268,6 @@ class FailureTests(TemporaryCase):
         pump.flush()
         assert client.lost is not None
         return upstream.explain(client.lost, client.connection)
-
-
-class ServerTests(TemporaryCase):
-    """Our side of TLS with clients."""
-
-    def test_oldClient(self) -> None:
-        for version, good in (
-            (SSL.TLS1_1_VERSION, False),
-            (SSL.TLS1_2_VERSION, True),
-            (SSL.TLS1_3_VERSION, True),
-        ):
-            trip = Trip(Plainly(only(version)), ServerTLS(GOOD.chain, GOOD.key))
-            self.assertEqual(trip.server.completed, good, version)
-            self.assertEqual(trip.client.completed, good, version)
-
-    def test_weakCiphers(self) -> None:
-        """Nothing without forward secrecy and authenticated encryption."""
-        for cipher, good in (
-            (b"ECDHE-ECDSA-AES128-GCM-SHA256", True),
-            (b"ECDHE-ECDSA-CHACHA20-POLY1305", True),
-            (b"ECDHE-ECDSA-AES128-SHA", False),
-            (b"ECDHE-ECDSA-AES256-SHA384", False),
-        ):
-
-            def configure(context: SSL.Context, cipher: bytes = cipher) -> None:
-                context.set_max_proto_version(SSL.TLS1_2_VERSION)
-                context.set_cipher_list(cipher)
-
-            trip = Trip(Plainly(configure), ServerTLS(GOOD.chain, GOOD.key))
-            self.assertEqual(trip.server.completed, good, cipher)
-
-    def test_tickets(self) -> None:
-        """A client that comes again resumes, though we keep nothing."""
-        server = ServerTLS(GOOD.chain, GOOD.key)
-        client = Plainly(only(SSL.TLS1_2_VERSION))
-        first = Trip(client, server)
-        client.session = first.client.connection.get_session()
-        again = Trip(client, server)
-        self.assertTrue(again.client.completed)
-        self.assertEqual(again.client.connection.master_key(), first.client.connection.master_key())
-
-    def test_protocolName(self) -> None:
-        for offered, chosen in (([b"h2", b"xmpp-client"], b"xmpp-client"), ([b"h2"], b"")):
-
-            def configure(context: SSL.Context, offered: list[bytes] = offered) -> None:
-                context.set_alpn_protos(offered)
-
-            trip = Trip(Plainly(configure), ServerTLS(GOOD.chain, GOOD.key))
-            self.assertTrue(trip.client.completed)
-            self.assertEqual(trip.client.connection.get_alpn_proto_negotiated(), chosen)
-
-
-class FilesTests(TemporaryCase):
-    """Where our own certificate comes from."""
-
-    def made(self, *domains: str) -> ServerTLS:
-        return serverContextFactory(config.Tls(), self.directory, domains)
-
-    def test_configured(self) -> None:
-        between = Authority("intermediate CA", below=AUTHORITY)
-        certificate, key = between.issue("example.com").write(self.directory)
-        warnings = self.events("warn")
-        server = serverContextFactory(
-            config.Tls(certificate=certificate, private_key=key), self.directory, ["example.com"]
-        )
-        upstream = UpstreamTLS("example.com", self.trust)
-        trip = Trip(upstream, server)
-        upstream.verifyPeer(trip.client.connection)
-        self.assertEqual(warnings, [])
-        self.assertFalse((self.directory / "xmpproxy-self-signed.pem").exists())
-
-    def test_configuredButNoGood(self) -> None:
-        for identity, domain, words in (
-            (GOOD, "example.org", "names example.com, not example.org"),
-            (AUTHORITY.issue("example.com", fromDay=-9, untilDay=-1), "example.com", "expired"),
-        ):
-            certificate, key = identity.write(self.directory)
-            warnings = self.events("warn")
-            serverContextFactory(
-                config.Tls(certificate=certificate, private_key=key), self.directory, [domain]
-            )
-            self.assertEqual(len(warnings), 1)
-            self.assertIn(words, warnings[0]["text"])
-
-    def test_unusable(self) -> None:
-        certificate, key = GOOD.write(self.directory)
-        _, another = AUTHORITY.issue("example.com").write(self.directory, "another")
-        absent = self.directory / "absent.pem"
-        for pair in ((certificate, another), (key, key), (certificate, certificate), (absent, key)):
-            tls = config.Tls(certificate=pair[0], private_key=pair[1])
-            error = self.assertRaises(
-                CertificateError, serverContextFactory, tls, self.directory, ["example.com"]
-            )
-            self.assertIn(str(pair[0]), error.text)
-            self.assertIn(str(pair[1]), error.text)
-
-    def test_selfSigned(self) -> None:
-        """Good for the domains, once it is trusted."""
-        logged = self.events("info")
-        warnings = self.events("warn")
-        server = self.made("example.com", "bücher.example", "127.0.0.1")
-        path = self.directory / "xmpproxy-self-signed.pem"
-        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
-        self.assertEqual({one.name for one in self.directory.iterdir()}, {"ca.pem", path.name})
-        for domain in ("example.com", "bücher.example", "127.0.0.1"):
-            upstream = UpstreamTLS(domain, path)
-            trip = Trip(upstream, server)
-            self.assertTrue(trip.client.completed)
-            upstream.verifyPeer(trip.client.connection)
-        self.assertEqual([event["fingerprint"] for event in logged], [server.fingerprint])
-        digest = hashlib.sha256(server.certificate.public_bytes(Encoding.DER)).hexdigest()
-        self.assertEqual(server.fingerprint.replace(":", "").lower(), digest)
-        self.assertEqual(warnings, [])
-
-    def test_selfSignedIsKept(self) -> None:
-        self.assertEqual(self.made("example.com").fingerprint, self.made("example.com").fingerprint)
-
-    def test_selfSignedForOthers(self) -> None:
-        """A domain that was configured later."""
-        first = self.made("example.com")
-        warnings = self.events("warn")
-        self.assertEqual(self.made("example.com", "example.org").fingerprint, first.fingerprint)
-        self.assertEqual(len(warnings), 1)
-        self.assertIn("not example.org", warnings[0]["text"])
-
-    def test_selfSignedCannotBeKept(self) -> None:
-        self.directory = self.trust / "not-a-directory"
-        warnings = self.events("warn")
-        server = self.made("example.com")
-        self.assertEqual(len(warnings), 1)
-        self.assertIn(str(self.directory), warnings[0]["path"])
-        self.assertTrue(Trip(Plainly(nothing), server).client.completed)
-
-    def test_selfSignedDamaged(self) -> None:
-        path = self.directory / "xmpproxy-self-signed.pem"
-        path.write_bytes(b"")
-        error = self.assertRaises(CertificateError, self.made, "example.com")
-        self.assertIn(str(path), error.text)
 
 
 class BindingTests(TemporaryCase):
