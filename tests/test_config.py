@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pwd
 import re
 import socket
 from pathlib import Path
@@ -555,10 +556,7 @@ class WhatIsWrongTests(ConfigTestCase):
         )
         self.assertEqual(
             self.tls(".", key),
-            [
-                f"tls.certificate: {at} cannot be read (Is a directory); "
-                "let the user that starts xmpproxy read it"
-            ],
+            [f"tls.certificate: {at} is not a file; write the path of one"],
         )
         self.assertProblem(
             LISTEN + DOMAIN + f'[tls]\nprivate-key = "{key}"',
@@ -574,11 +572,12 @@ class WhatIsWrongTests(ConfigTestCase):
     def test_unreadable(self) -> None:
         certificate, key = selfSigned("a").write(self.directory, "a")
 
-        def refuse(path: Path) -> bytes:
+        def refuse(path: Path, flags: int) -> int:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
-        self.patch(Path, "read_bytes", refuse)  # who runs the tests may be allowed to read all
-        mend = "cannot be read (Permission denied); let the user that starts xmpproxy read it"
+        self.patch(os, "open", refuse)  # who runs the tests may be allowed to read all
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        mend = f"cannot be read (Permission denied); let the user {user} read it"
         self.assertEqual(
             self.tls(certificate.name, key.name),
             [f"tls.certificate: {certificate} {mend}", f"tls.private-key: {key} {mend}"],

@@ -21,15 +21,14 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from twisted.words.protocols.jabber.xmpp_stringprep import nameprep
 
 from xmpproxy import endpoints
+from xmpproxy.certificates import CertificateError
+from xmpproxy.pem import readCertificates, readKey, readPair
 
 #: Where in the document: section, position in a list of sections, key.
 Place = tuple[str | int, ...]
@@ -357,7 +356,8 @@ def load(path: str | Path) -> Config:
     except FileNotFoundError as error:
         raise ConfigError([f"{file}: no such file; name the configuration file"]) from error
     except OSError as error:
-        raise ConfigError([f"{file}: cannot be read ({error.strerror}); {_READABLE}"]) from error
+        mend = "let the user that starts xmpproxy read it"
+        raise ConfigError([f"{file}: cannot be read ({error.strerror}); {mend}"]) from error
     except UnicodeDecodeError as error:
         raise ConfigError([f"{file}: is not UTF-8; save it as UTF-8"]) from error
     except tomllib.TOMLDecodeError as error:
@@ -549,8 +549,6 @@ def _listed(words: Iterator[str]) -> str:
 
 # The checks.
 
-_READABLE = "let the user that starts xmpproxy read it"
-
 
 def _checkListen(sections: Sections) -> Iterator[_Problem]:
     if not sections.listen:
@@ -610,7 +608,9 @@ def _checkDomain(sections: Sections) -> Iterator[_Problem]:
                     "or accept the risk with accept-plaintext = true in the configuration file",
                     ((*place, "upstream"), (*place, "accept-plaintext")),
                 )
-        yield from _problemsOf(_readCertificates, domain.upstream_trust, (*place, "upstream-trust"))
+        yield from _problemsOf(
+            readCertificates, [domain.upstream_trust], (*place, "upstream-trust")
+        )
 
 
 def _checkTls(sections: Sections) -> Iterator[_Problem]:
@@ -624,20 +624,14 @@ def _checkTls(sections: Sections) -> Iterator[_Problem]:
             f"missing beside {there}; write both, or neither for a self-signed certificate",
             (("tls", there),),
         )
+    certificate, key = files.values()
     problems = [
-        *_problemsOf(_readCertificates, sections.tls.certificate, ("tls", "certificate")),
-        *_problemsOf(_readKey, sections.tls.private_key, ("tls", "private-key")),
+        *_problemsOf(readCertificates, [certificate], ("tls", "certificate")),
+        *_problemsOf(readKey, [key], ("tls", "private-key")),
     ]
-    yield from problems
-    if len(pair) == 2 and not problems:
-        certificate, key = pair.values()
-        if _readCertificates(certificate)[0].public_key() != _readKey(key).public_key():
-            yield _Problem(
-                ("tls", "private-key"),
-                f"{key} is not the key of {certificate}; write the file of its key (and the "
-                "domain's own certificate must be the first in its file)",
-                (("tls", "certificate"),),
-            )
+    yield from problems or _problemsOf(
+        readPair, [certificate, key], ("tls", "private-key"), ("tls", "certificate")
+    )
 
 
 _CHECKS: tuple[Callable[[Sections], Iterator[_Problem]], ...] = (
@@ -648,35 +642,11 @@ _CHECKS: tuple[Callable[[Sections], Iterator[_Problem]], ...] = (
 
 
 def _problemsOf(
-    read: Callable[[Path], object], path: Path | None, place: Place
+    read: Callable[..., object], paths: Sequence[Path | None], place: Place, *with_: Place
 ) -> Iterator[_Problem]:
-    """The problem, if there is one, of the file that a key names."""
-    if path is None:
-        return
-    text = None
-    try:
-        read(path)
-    except FileNotFoundError:
-        text = f"no such file: {path}; write the path of one, relative to the configuration file"
-    except OSError as error:
-        text = f"{path} cannot be read ({error.strerror}); {_READABLE}"
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        text = f"{path} {error}"
-    if text:
-        yield _Problem(place, text)
-
-
-def _readCertificates(path: Path) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(path.read_bytes())
-    except ValueError as error:
-        raise ValueError("holds no PEM certificate; write a file that does") from error
-
-
-def _readKey(path: Path) -> Any:
-    try:
-        return serialization.load_pem_private_key(path.read_bytes(), None)
-    except TypeError as error:
-        raise ValueError("is encrypted; take the passphrase off with openssl pkey") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise ValueError("holds no PEM private key; write a file that does") from error
+    """The problem, if there is one, of the files that keys name."""
+    if None not in paths:
+        try:
+            read(*paths)
+        except CertificateError as error:
+            yield _Problem(place, str(error), with_)
