@@ -198,6 +198,7 @@ def proxy(
     config = directory / f"{port}.toml"
     config.write_text(
         _CONFIG.format(port=port, tls=tls, upstream=upstream, upstreamTls=upstreamTls)
+        + _unlimited(root)
     )
     twistd = [str(Path(sys.executable).with_name("twistd"))]
     if not mirror:
@@ -208,6 +209,12 @@ def proxy(
         twistd = [sys.executable, "-m", "benchmarks.traces", str(traces)]
     command = [*twistd, "-n", "--pidfile=", "xmpproxy", "--config", config.name]
     return Subject(command, port, tls, directory, root)
+
+
+def _unlimited(root: Path) -> str:
+    """Have no limit to the rate, unless the code is older than that."""
+    knows = "bytes_per_second" in (root / "xmpproxy" / "config.py").read_text()
+    return "bytes-per-second = 0\n" if knows else ""
 
 
 def relay(kind: str, directory: Path, upstream: int, tls: bool = True) -> Subject:

@@ -99,7 +99,11 @@ class WhatIsRightTests(ConfigTestCase):
                     client=(),
                 ),
                 limits=Limits(
-                    stanza_bytes=262144, depth=200, login_seconds=60.0, queue_bytes=1048576
+                    stanza_bytes=262144,
+                    depth=200,
+                    login_seconds=60.0,
+                    bytes_per_second=1048576,
+                    queue_bytes=1048576,
                 ),
                 stream_management=StreamManagement(idle_seconds=300.0),
                 directory=self.directory,
@@ -148,6 +152,7 @@ class WhatIsRightTests(ConfigTestCase):
             stanza-bytes = 10000
             depth = 5
             login-seconds = 0.5
+            bytes-per-second = 0
             queue-bytes = 1
             [stream-management]
             idle-seconds = 0
@@ -166,6 +171,7 @@ class WhatIsRightTests(ConfigTestCase):
             ),
         )
         self.assertEqual(config.limits.login_seconds, 0.5)
+        self.assertEqual(config.limits.bytes_per_second, 0)
         self.assertEqual(config.stream_management.idle_seconds, 0)
 
     def test_modes(self) -> None:

@@ -451,6 +451,8 @@ class Twice(Resuming):
 class Refused(Resuming):
     """Who cannot resume."""
 
+    limits: ClassVar = config.Limits(bytes_per_second=0)
+
     def test_unknown(self) -> None:
         """Never heard of: nobody is asked for that; a resource can be bound then."""
         client, server = self.comes()

@@ -111,6 +111,8 @@ Alias = Annotated[str, AfterValidator(_alias)]
 Switch = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, gt=0)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+#: 0: no limit.
+CountOrUnlimited = Annotated[int, Field(strict=True, ge=0)]
 #: 0: never.
 SecondsOrNever = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 TLSMode = Literal["starttls", "direct", "none"]
@@ -240,6 +242,7 @@ class Limits(_Section):
     @ivar stanza_bytes: size of a stanza.
     @ivar depth: how deep a stanza's elements nest.
     @ivar login_seconds: from the connection to the bound resource.
+    @ivar bytes_per_second: how much is read of it; 0: as much as its server takes.
     @ivar queue_bytes: copies that wait for a slow client.
     @ivar connects: how many streams to one domain's server are being opened at the same time.
     """
@@ -247,6 +250,7 @@ class Limits(_Section):
     stanza_bytes: Count = 262144
     depth: Count = 200
     login_seconds: Seconds = 60.0
+    bytes_per_second: CountOrUnlimited = 1048576
     queue_bytes: Count = 1048576
     connects: Count = 100
 

@@ -14,7 +14,7 @@ from xml.sax.saxutils import quoteattr
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
-from twisted.internet.protocol import ServerFactory
+from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber import jid, xmlstream
@@ -22,14 +22,18 @@ from twisted.words.protocols.jabber.error import StreamError
 from zope.interface import implementer
 
 from xmpproxy import features, ns
+from xmpproxy.bucket import Bucket
 from xmpproxy.config import Limits, Listen
 from xmpproxy.downstreamtls import ServerTLS
 from xmpproxy.interfaces import IStoppableFactory
 from xmpproxy.splitter import StreamHeader
 from xmpproxy.stanza import Stanza
-from xmpproxy.xmlstream import OpenStreams, StanzaStream
+from xmpproxy.xmlstream import RATE, OpenStreams, Reading, StanzaStream
 
 log = Logger()
+
+#: What may come of a client that has not logged in, in bytes per second. A login is some KB.
+LOGIN_BYTES_PER_SECOND = 16384
 
 _STANZAS = frozenset({"message", "presence", "iq"})
 
@@ -57,9 +61,55 @@ class DownstreamOwner(Protocol):
 
 
 class Downstream(StanzaStream):
-    """The stream itself."""
+    """
+    The stream itself. No faster than it may it is read, and before login only while the client
+    reads what it gets.
+    """
 
     authenticator: DownstreamAuthenticator
+
+    def __init__(
+        self, authenticator: DownstreamAuthenticator, limits: Limits, clock: IReactorTime
+    ) -> None:
+        rate = limits.bytes_per_second
+        self._bucket = Bucket(min(rate, LOGIN_BYTES_PER_SECOND)) if rate else None
+        self._readOn: IDelayedCall | None = None
+        super().__init__(authenticator, limits, clock)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes from the connection."""
+        if self._bucket is not None:
+            wait = self._bucket.take(len(data), self.clock.seconds())
+            if wait and self._readOn is None:
+                self.pause(RATE)
+                self._readOn = self.clock.callLater(wait, self._waited)
+        super().dataReceived(data)
+
+    def _waited(self) -> None:
+        self._readOn = None
+        self.resume(RATE)
+
+    def _waitNoMore(self) -> None:
+        if self._readOn is not None:
+            self._readOn.cancel()
+            self._waited()
+
+    def loggedIn(self) -> None:
+        """More may come from now on, and who has the stream now sees to what the client reads."""
+        rate = self.limits.bytes_per_second
+        self._bucket = Bucket(rate) if rate else None
+        self._waitNoMore()
+        self.unregisterProducer()
+        self.resume()
+
+    def closeStream(self, error: StreamError | Stanza | None = None) -> None:
+        """Close our side, even if a producer has been told to pause."""
+        self.unregisterProducer()
+        super().closeStream(error)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._waitNoMore()
+        super().connectionLost(reason)
 
     @property
     def address(self) -> str:
@@ -113,6 +163,7 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
 
     def connectionMade(self) -> None:
         stream = self.xmlstream
+        stream.transport.registerProducer(Reading(stream), True)
         self.factory.streams.add(stream)
         seconds = stream.limits.login_seconds
         self._deadline = stream.clock.callLater(seconds, self._tooLate)
@@ -125,7 +176,11 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
         self._secured = True
 
     def loggedIn(self) -> None:
-        """The client has bound a resource: it may take its time now."""
+        """The client has bound a resource: it may take its time now, and may say more."""
+        self._stopWaiting()
+        self.xmlstream.loggedIn()
+
+    def _stopWaiting(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
@@ -217,7 +272,7 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
         self._end("closed")
 
     def connectionLost(self, reason: Failure) -> None:
-        self.loggedIn()
+        self._stopWaiting()
         self.factory.streams.discard(self.xmlstream)
         self._end("connection lost")
 

@@ -23,6 +23,7 @@ from xmpproxy.stanza import Stanza
 from xmpproxy.stanza import parse as parseElement
 from xmpproxy.streammanagement import Enable, Failed, Refused, Resume, parse
 from xmpproxy.upstream import Upstream, UpstreamFailed, UpstreamOwner, Upstreams
+from xmpproxy.xmlstream import LOGIN
 
 log = Logger()
 
@@ -104,7 +105,7 @@ class Login:
             offered.element, ns.REGISTER_FEATURE, "register"
         )
         self._downstream.send(features.beforeLogin(self._sasl.mechanisms, registration))
-        self._downstream.transport.resumeProducing()
+        self._downstream.resume(LOGIN)
         pipelined, self._pipelined = self._pipelined, []
         self.downstreamStanzas(pipelined)
 
@@ -153,7 +154,7 @@ class Login:
         """The client began a stream: it waits for features, of which the server has to tell."""
         if self._upstream is None:
             # Nothing that a client could say now would be handled.
-            self._downstream.transport.pauseProducing()
+            self._downstream.pause(LOGIN)
             self._opening = Deferred.fromCoroutine(self._open())
             self._opening.addErrback(self._failed)
         else:
@@ -196,7 +197,7 @@ class Login:
         self._binding = request.id
         self._pipelined = []
         self._asked = True
-        self._downstream.transport.pauseProducing()
+        self._downstream.pause(LOGIN)
         self._upstream.send(request)
 
     # Resumption (XEP-0198, section 5)
@@ -268,7 +269,7 @@ class Login:
         self._binding = None
         if refused is not None:
             self._refuse(refused.failed, namespace)
-            self._downstream.transport.resumeProducing()
+            self._downstream.resume(LOGIN)
             self.downstreamStanzas(pipelined)
             return
         self._over = True
@@ -360,7 +361,7 @@ class Login:
             self._refuse(Failed("item-not-found"), namespace)
         else:
             self._downstream.send(answer)
-        self._downstream.transport.resumeProducing()
+        self._downstream.resume(LOGIN)
         self.downstreamStanzas(pipelined)
 
     def _start(

@@ -38,7 +38,7 @@ from xmpproxy.seat import Seat
 from xmpproxy.silence import Patience
 from xmpproxy.stanza import Stanza
 from xmpproxy.upstream import Upstream
-from xmpproxy.xmlstream import StanzaStream
+from xmpproxy.xmlstream import PEER, Reading
 
 log = Logger()
 
@@ -253,8 +253,7 @@ class Session(XMPPHandlerCollection):
         """Each side is read as fast as the other takes it."""
         downstream = self._downstream
         downstream.transport.registerProducer(self, True)
-        self._upstream.transport.registerProducer(_Reading(downstream), True)
-        downstream.transport.resumeProducing()
+        self._upstream.transport.registerProducer(Reading(downstream), True)
         if self._idleSeconds:
             downstream.transport.timeOut(self._idleSeconds)
         downstream.unwanted = self._unwantedFromClient
@@ -533,10 +532,10 @@ class Session(XMPPHandlerCollection):
         if self.output.slow or self.full:
             if self.readSince != math.inf:
                 self.readSince = math.inf
-                self._upstream.pauseProducing()
+                self._upstream.pause(PEER)
         elif self.readSince == math.inf:
             self.readSince = self.clock.seconds()
-            self._upstream.resumeProducing()
+            self._upstream.resume(PEER)
 
     def stopProducing(self) -> None:
         """It is gone; C{downstreamLost} tells."""
@@ -679,7 +678,7 @@ class Session(XMPPHandlerCollection):
         if self._held is None:
             self._downstream.unregisterProducer()
             self._upstream.unregisterProducer()
-            self._upstream.transport.resumeProducing()
+            self._upstream.resume()
         log.info(
             "{jid}: ended: {outcome}, from {client}, {seconds:.0f} s, {fromClient} stanzas from "
             "the client, {fromServer} from the server, {copies} copies to it, {shared} of its own",
@@ -692,27 +691,6 @@ class Session(XMPPHandlerCollection):
             copies=self.seat.copied,
             shared=self.seat.shared,
         )
-
-
-@implementer(IPushProducer)
-class _Reading:
-    """What the client sends, as the producer for the server's stream."""
-
-    __slots__ = ("_stream",)
-
-    def __init__(self, stream: StanzaStream) -> None:
-        self._stream = stream
-
-    def pauseProducing(self) -> None:
-        """The server does not read."""
-        self._stream.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """It reads again."""
-        self._stream.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """The server is gone, and the client is still to hear of it."""
 
 
 def _concerns(stanza: Stanza, namespaces: Iterable[str]) -> bool:

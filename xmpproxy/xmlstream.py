@@ -7,11 +7,12 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber import xmlstream
 from twisted.words.protocols.jabber.error import StreamError
+from zope.interface import implementer
 
 from xmpproxy import fastpath, ns
 from xmpproxy.coders import Coder
@@ -23,6 +24,17 @@ from xmpproxy.transport import Transport
 
 #: Seconds that a peer has to close its side of a connection that we have closed ours of.
 CLOSE_SECONDS = 5.0
+
+# Why a stream is not read: each is one bit.
+
+#: Who is to get what comes does not read.
+PEER = 1
+#: What comes could not be handled yet, while the client logs in.
+LOGIN = 2
+#: Too much has come lately.
+RATE = 4
+#: All but the last, which counts to the end.
+_OTHERS = PEER | LOGIN
 
 #: What Twisted's class makes anew for each stream. Nobody puts anything into these here.
 _NOTHING: Any = MappingProxyType({})
@@ -41,7 +53,7 @@ class StanzaStream(xmlstream.XmlStream):
     @ivar unwanted: asked before each read which stanzas nobody wants to see: they come as
         L{fastpath.Run}s. L{None} for no such.
     @ivar closing: whether we have closed our side.
-    @ivar reading: whether what comes is read.
+    @ivar paused: why nothing is read; 0 while it is.
     @ivar quiet: how many looks there were since anything came: a byte is enough (L{Patience}).
     @ivar backlog: how much the peer had yet to take at the last of them, if that mattered.
     @ivar transport: what is written to.
@@ -59,7 +71,7 @@ class StanzaStream(xmlstream.XmlStream):
         # All attributes, also those that are for later: see C{_LATER} of the transport.
         self.unwanted: Callable[[], fastpath.Unwanted] | None = None
         self.tls: SecureTransport | None = None
-        self.reading = True
+        self.paused = 0
         self.quiet = 0
         self.backlog = 0
         self.closing = False
@@ -142,15 +154,31 @@ class StanzaStream(xmlstream.XmlStream):
             elif splitter.ended:
                 self.authenticator.streamEnded()
 
-    def pauseProducing(self) -> None:
-        """Read no more."""
-        self.reading = False
-        self.transport.pauseProducing()
+    def pause(self, why: int) -> None:
+        """
+        Read no more.
 
-    def resumeProducing(self) -> None:
-        """Read on."""
-        self.reading = True
-        self.transport.resumeProducing()
+        @param why: C{PEER}, C{LOGIN} or C{RATE}. There may be several reasons at once.
+        """
+        if not self.paused:
+            self.transport.pauseProducing()
+        self.paused |= why
+
+    def resume(self, why: int = _OTHERS) -> None:
+        """
+        Read on, unless there are other reasons not to.
+
+        @param why: the reasons that are there no more.
+        """
+        if self.paused:
+            self.paused &= ~why
+            if not self.paused:
+                self.transport.resumeProducing()
+
+    @property
+    def reading(self) -> bool:
+        """Whether what comes is read, be it slowly."""
+        return not self.paused & _OTHERS
 
     def write(self, data: bytes) -> None:
         """Send bytes, unless the stream is closed."""
@@ -182,7 +210,7 @@ class StanzaStream(xmlstream.XmlStream):
         self.closing = True
         self.abortLater()
         if error is not None or not (self.initiating and self._headerSent):
-            self.transport.resumeProducing()  # TLS waits for the peer's goodbye
+            self.resume()  # TLS waits for the peer's goodbye
             self.transport.loseConnection()
         # Else the server closes its side first: data of ours that it has not read yet would be
         # lost if it had sent something that we had not read.
@@ -220,6 +248,27 @@ class StanzaStream(xmlstream.XmlStream):
         self.authenticator.connectionLost(reason)
         # Each holds the other. Without this, only the garbage collector would free them.
         self.authenticator.xmlstream = None
+
+
+@implementer(IPushProducer)
+class Reading:
+    """What comes on a stream, as the producer for where it goes."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: StanzaStream) -> None:
+        self._stream = stream
+
+    def pauseProducing(self) -> None:
+        """Who is to get it does not read."""
+        self._stream.pause(PEER)
+
+    def resumeProducing(self) -> None:
+        """It reads again."""
+        self._stream.resume(PEER)
+
+    def stopProducing(self) -> None:
+        """It is gone, of which its protocol tells."""
 
 
 S = TypeVar("S", bound=StanzaStream)
