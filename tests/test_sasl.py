@@ -7,11 +7,21 @@ from base64 import b64encode
 
 from hypothesis import given
 from hypothesis import strategies as st
-from scramp import ScramClient, ScramException, ScramMechanism
+from scramp import ScramException, ScramMechanism
 from twisted.trial.unittest import SynchronousTestCase
 
 from xmpproxy import sasl
-from xmpproxy.sasl import Mechanism, PlainCredentials, SaslError, choose, decode, encode, parsePlain
+from xmpproxy.sasl import (
+    Mechanism,
+    PlainCredentials,
+    SaslError,
+    ScramKeys,
+    choose,
+    chooseAgain,
+    decode,
+    encode,
+    parsePlain,
+)
 
 ALICE = PlainCredentials("", "alice", "Tr0ub4dor,=&3")
 TLS13 = {"tls-exporter": b"exporter", "tls-unique": b"finished", "tls-server-end-point": b"hash"}
@@ -29,10 +39,11 @@ class ServerSide:
         *,
         password: str = ALICE.password,
         iterations: int = 4096,
+        salt: bytes | None = None,
         binding: tuple[str, bytes] | None = None,
     ) -> None:
         mechanism = ScramMechanism(name)
-        known = mechanism.make_auth_info(password, iteration_count=iterations)
+        known = mechanism.make_auth_info(password, iteration_count=iterations, salt=salt)
         self._kind, data = binding or ("tls-unique", b"")
         self._server = mechanism.make_server(
             lambda user: known if user == ALICE.authcid else None,
@@ -288,7 +299,8 @@ class ScramTests(SynchronousTestCase):
     def test_tooManyIterations(self) -> None:
         """Refused before the first is computed."""
         salt = b64encode(bytes(16))
-        self.patch(ScramClient, "get_client_final", lambda client: "computed")
+        keys = ScramKeys("alice", "SHA-1", b"", 0, bytes(20), bytes(20))
+        self.patch(ScramKeys, "derived", lambda *derivedFrom: keys)
         for count, refused in (
             ("4096", False),
             ("1000000", False),
@@ -303,13 +315,104 @@ class ScramTests(SynchronousTestCase):
                 error = self.assertRaises(SaslError, mechanism.respond, challenge)
                 self.assertEqual(error.condition, "temporary-auth-failure")
             else:
-                self.assertEqual(mechanism.respond(challenge), b"computed")
+                mechanism.respond(challenge)
+                self.assertIs(mechanism.keys, keys)
 
     @given(st.one_of(st.binary(), st.text(alphabet="rsiev=,x1A").map(str.encode)))
     def test_anyChallenge(self, challenge: bytes) -> None:
         mechanism = chosen(["SCRAM-SHA-1"])
         mechanism.initialResponse()
         self.assertRaises(SaslError, mechanism.respond, challenge)
+
+
+class KeysTests(SynchronousTestCase):
+    """Logging in again without the password."""
+
+    salt = 16 * b"s"
+
+    def kept(self, name: str, binding: tuple[str, bytes] | None = None) -> ScramKeys:
+        """Those of a login that has succeeded."""
+        mechanism = chosen([name], TLS13 if binding else None, binding and [binding[0]])
+        login(mechanism, ServerSide(name, salt=self.salt, binding=binding))
+        assert mechanism.keys is not None
+        return mechanism.keys
+
+    def again(self, keys: ScramKeys, offered: list[str]) -> Mechanism:
+        mechanism = chooseAgain(offered, keys, {}, None)
+        assert mechanism is not None
+        return mechanism
+
+    def test_again(self) -> None:
+        """As often as need be, with another nonce each time."""
+        for name in ("SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512"):
+            keys = self.kept(name)
+            nonces = set()
+            for _ in range(3):
+                mechanism = self.again(keys, EVERYTHING)
+                self.assertEqual(mechanism.name, name)
+                initial = mechanism.initialResponse()
+                nonces.add(initial.rpartition(b"r=")[2])
+                server = ServerSide(name, salt=self.salt)
+                mechanism.finish(server.success(mechanism.respond(server.challenge(initial))))
+            self.assertEqual(len(nonces), 3)
+
+    def test_bound(self) -> None:
+        """To the TLS of the new connection."""
+        name = "SCRAM-SHA-256-PLUS"
+        keys = self.kept(name, ("tls-unique", b"finished"))
+        another = {"tls-exporter": b"another"}
+        mechanism = chooseAgain([name, "SCRAM-SHA-256"], keys, another, ["tls-exporter"])
+        assert mechanism is not None
+        self.assertEqual(mechanism.name, name)
+        login(mechanism, ServerSide(name, salt=self.salt, binding=("tls-exporter", b"another")))
+
+    def test_downgradeIsSeen(self) -> None:
+        """As the first time: the server refuses the y."""
+        keys = self.kept("SCRAM-SHA-256-PLUS", ("tls-unique", b"finished"))
+        mechanism = chooseAgain(["SCRAM-SHA-256"], keys, TLS13, None)
+        assert mechanism is not None
+        self.assertTrue(mechanism.initialResponse().startswith(b"y,,"))
+
+    def test_changed(self) -> None:
+        """Another salt or number of iterations: the keys are good for nothing."""
+        keys = self.kept("SCRAM-SHA-256")
+        for server in (
+            ServerSide("SCRAM-SHA-256"),
+            ServerSide("SCRAM-SHA-256", salt=self.salt, iterations=5000),
+        ):
+            mechanism = self.again(keys, ["SCRAM-SHA-256"])
+            challenge = server.challenge(mechanism.initialResponse())
+            error = self.assertRaises(SaslError, mechanism.respond, challenge)
+            self.assertIn("changed", error.text)
+
+    def test_anotherPassword(self) -> None:
+        """With the same salt: the server refuses the proof."""
+        mechanism = self.again(self.kept("SCRAM-SHA-1"), ["SCRAM-SHA-1"])
+        server = ServerSide("SCRAM-SHA-1", salt=self.salt, password="another")
+        response = mechanism.respond(server.challenge(mechanism.initialResponse()))
+        self.assertRaises(ScramException, server.success, response)
+
+    def test_impostor(self) -> None:
+        """Who does not know the password is no server of ours."""
+        mechanism = self.again(self.kept("SCRAM-SHA-1"), ["SCRAM-SHA-1"])
+        server = ServerSide("SCRAM-SHA-1", salt=self.salt)
+        server.success(mechanism.respond(server.challenge(mechanism.initialResponse())))
+        self.assertRaises(SaslError, mechanism.finish, b"v=" + b64encode(bytes(20)))
+
+    def test_notOffered(self) -> None:
+        """Another hash needs other keys, and PLAIN a password."""
+        keys = self.kept("SCRAM-SHA-1")
+        self.assertIsNone(chooseAgain(["SCRAM-SHA-256", "PLAIN"], keys, {}, None))
+
+    def test_plain(self) -> None:
+        """It has none."""
+        self.assertIsNone(chosen(["PLAIN"]).keys)
+
+    def test_secret(self) -> None:
+        """They show nowhere."""
+        keys = self.kept("SCRAM-SHA-1")
+        for secret in (keys.clientKey, keys.serverKey, keys.salt):
+            self.assertNotIn(repr(secret), repr(keys))
 
 
 class SecrecyTests(SynchronousTestCase):

@@ -1,13 +1,16 @@
 """
 SASL (RFC 6120, section 6): what a client sends with PLAIN, and logging in to the server.
 
-SCRAM is scramp's (MIT-0, one small package with monthly releases): messages, proofs, SASLprep. Here
-is only what XMPP adds: which mechanism, which channel binding, which condition tells a failure.
+SCRAM is scramp's (MIT-0, one small package with monthly releases): messages, nonces, SASLprep. Here
+is what XMPP adds: which mechanism, which channel binding, which condition tells a failure; and the
+proof, which scramp makes of a password only: to log in again its keys are enough.
 """
 
 from __future__ import annotations
 
 import binascii
+import hashlib
+import hmac
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +21,8 @@ from twisted.words.protocols.jabber.jid import JID, InvalidFormat
 
 #: What we log in with, best first (RFC 5802, RFC 7677); each with C{-PLUS} before any without.
 _SCRAM = ("SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1")
+#: What Python calls their hashes.
+_HASHES = {"SHA-512": "sha512", "SHA-256": "sha256", "SHA-1": "sha1"}
 
 #: Channel bindings, best first (RFC 9266, RFC 5929).
 _BINDINGS = ("tls-exporter", "tls-unique", "tls-server-end-point")
@@ -80,6 +85,49 @@ class PlainCredentials:
         raise SaslError("invalid-authzid", "only the client's own bare JID can be asked for")
 
 
+@dataclass(frozen=True, slots=True)
+class ScramKeys:
+    """
+    By what the same user can log in to the same server again, without the password (RFC 5802,
+    section 3): as long as neither that nor the salt changes. Never part of C{repr}.
+
+    @ivar authcid: the user name.
+    @ivar hash: of the mechanism, as in its name: C{"SHA-256"}.
+    @ivar salt: what the server has salted the password with,
+    @ivar iterations: and how often it has hashed it.
+    @ivar clientKey: proves that we are the user,
+    @ivar serverKey: and that the server is the server.
+    """
+
+    authcid: str = field(repr=False)
+    hash: str
+    salt: bytes = field(repr=False)
+    iterations: int
+    clientKey: bytes = field(repr=False)
+    serverKey: bytes = field(repr=False)
+
+    @classmethod
+    def derived(
+        cls, authcid: str, hash: str, password: bytes, salt: bytes, iterations: int
+    ) -> ScramKeys:
+        """The keys of a password. This is what takes time."""
+        name = _HASHES[hash]
+        salted = hashlib.pbkdf2_hmac(name, password, salt, iterations)
+        client, server = (hmac.digest(salted, key, name) for key in (b"Client Key", b"Server Key"))
+        return cls(authcid, hash, salt, iterations, client, server)
+
+    def proof(self, message: bytes) -> bytes:
+        """What proves that we have the client's key."""
+        name = _HASHES[self.hash]
+        stored = hashlib.new(name, self.clientKey).digest()
+        signature = hmac.digest(stored, message, name)
+        return bytes(a ^ b for a, b in zip(self.clientKey, signature, strict=True))
+
+    def signature(self, message: bytes) -> bytes:
+        """What proves that the server has the server's key."""
+        return hmac.digest(self.serverKey, message, _HASHES[self.hash])
+
+
 def decode(text: str) -> bytes:
     """
     The bytes that an element of the SASL exchange carries.
@@ -125,9 +173,12 @@ class Mechanism(Protocol):
     """
     One SASL exchange, ours being the initiating side. Used once, by one thread at a time; shares
     nothing with others, so C{respond} may be called in a thread (it computes SCRAM's iterations).
+
+    @ivar keys: by what to log in again, once this has succeeded; L{None} if there is no such thing.
     """
 
     name: str
+    keys: ScramKeys | None
 
     def initialResponse(self) -> bytes:
         """What goes with C{<auth/>}; never empty."""
@@ -176,21 +227,55 @@ def choose(
     @return: L{None} if nothing offered will do.
     @raise SaslError: C{not-authorized} if SASLprep (RFC 4013) forbids user name or password.
     """
-    serverBinds = any(name.endswith("-PLUS") for name in offered)
     usable = [name for name in offered if name not in attempted]
+    chosen = _chooseScram(_SCRAM, offered, usable, bindings, advertised)
+    if chosen is not None:
+        name, flag, data = chosen
+        if name.endswith("-PLUS") or not any(each.endswith("-PLUS") for each in attempted):
+            return _Scram(name, credentials, flag, data)
+    if any(name.endswith("-PLUS") for name in attempted):
+        return None
+    if "PLAIN" in usable and secure:
+        return _Plain(credentials)
+    return None
+
+
+def chooseAgain(
+    offered: Collection[str],
+    keys: ScramKeys,
+    bindings: Mapping[str, bytes],
+    advertised: Collection[str] | None,
+) -> Mechanism | None:
+    """
+    The best way to log in again. Parameters are those of L{choose}.
+
+    @param keys: from the first time. If they are not good any more, C{respond} raises L{SaslError}.
+    """
+    chosen = _chooseScram((f"SCRAM-{keys.hash}",), offered, offered, bindings, advertised)
+    if chosen is None:
+        return None
+    name, flag, data = chosen
+    return _Scram(name, PlainCredentials("", keys.authcid, ""), flag, data, keys)
+
+
+def _chooseScram(
+    names: Collection[str],
+    offered: Collection[str],
+    usable: Collection[str],
+    bindings: Mapping[str, bytes],
+    advertised: Collection[str] | None,
+) -> tuple[str, str, bytes] | None:
+    """The mechanism, the gs2 flag, and what is bound."""
+    serverBinds = any(name.endswith("-PLUS") for name in offered)
     listed = (_UNLISTED_BINDING,) if advertised is None else advertised
     kind = next((kind for kind in _BINDINGS if kind in listed and kind in bindings), None)
     if kind is not None:
-        for name in _SCRAM:
+        for name in names:
             if f"{name}-PLUS" in usable:
-                return _Scram(f"{name}-PLUS", credentials, kind, bindings[kind])
-    if any(name.endswith("-PLUS") for name in attempted):
-        return None
-    for name in _SCRAM:
+                return f"{name}-PLUS", kind, bindings[kind]
+    for name in names:
         if name in usable:
-            return _Scram(name, credentials, "y" if bindings and not serverBinds else "n")
-    if "PLAIN" in usable and secure:
-        return _Plain(credentials)
+            return name, "y" if bindings and not serverBinds else "n", b""
     return None
 
 
@@ -198,6 +283,7 @@ class _Plain:
     """PLAIN (RFC 4616). The password goes as it came: SASLprep is the server's part."""
 
     name = "PLAIN"
+    keys: ScramKeys | None = None
 
     def __init__(self, credentials: PlainCredentials) -> None:
         self._message = f"\0{credentials.authcid}\0{credentials.password}".encode()
@@ -216,39 +302,65 @@ class _Scram:
     """SCRAM (RFC 5802)."""
 
     def __init__(
-        self, name: str, credentials: PlainCredentials, flag: str, binding: bytes = b""
+        self,
+        name: str,
+        credentials: PlainCredentials,
+        flag: str,
+        binding: bytes = b"",
+        keys: ScramKeys | None = None,
     ) -> None:
         """
         @param flag: the gs2 flag: C{"y"}, C{"n"}, or the type of the channel binding.
         @param binding: its data.
+        @param keys: what to use instead of a password.
         """
         self.name = name
-        self._answered = False
+        self.keys = keys
+        self._binding = binding
+        self._first = ""
+        self._signature: bytes | None = None
         self._verified = False
         try:
             self._client = _client(name, credentials, flag, binding)
         except ScramException as error:
             raise SaslError("not-authorized", f"user name or password: {error.args[0]}") from None
+        self._authcid = credentials.authcid
+        self._password = bytes(self._client.password)
 
     def initialResponse(self) -> bytes:
-        first: str = self._client.get_client_first()
-        return first.encode()
+        self._first = self._client.get_client_first()
+        return self._first.encode()
 
     def respond(self, challenge: bytes) -> bytes:
-        if self._answered:
+        if self._signature is not None:
             # RFC 6120 has the signature ride on <success/>; some servers send it as a challenge
             self._verify(challenge)
             return b""
         try:
-            self._client.set_server_first(challenge.decode())
-            iterations = int(self._client.iterations)
-            if iterations > MAX_ITERATIONS:
-                raise ScramException(f"{iterations} iterations are over {MAX_ITERATIONS}")
-            final: str = self._client.get_client_final()
-        except (ScramException, UnicodeDecodeError) as error:
+            text = challenge.decode()
+            self._client.set_server_first(text)
+            return self._final(text).encode()
+        except (ScramException, ValueError) as error:
             raise _unusable(error) from None
-        self._answered = True
-        return final.encode()
+
+    def _final(self, challenge: str) -> str:
+        """The response (RFC 5802, section 3) to a challenge that scramp has checked."""
+        said = _attributes(challenge)
+        salt, iterations = b64decode(said["s"]), int(said["i"])
+        if iterations > MAX_ITERATIONS:
+            raise ScramException(f"{iterations} iterations are over {MAX_ITERATIONS}")
+        if self.keys is None:
+            hash = self.name.removeprefix("SCRAM-").removesuffix("-PLUS")
+            self.keys = ScramKeys.derived(self._authcid, hash, self._password, salt, iterations)
+            self._password = b""
+        elif (self.keys.salt, self.keys.iterations) != (salt, iterations):
+            raise ScramException("the password has changed, or its salt")
+        *header, bare = self._first.split(",", 2)
+        binding = encode(f"{','.join(header)},".encode() + self._binding)
+        final = f"c={binding},r={said['r']}"
+        message = f"{bare},{challenge},{final}".encode()
+        self._signature = self.keys.signature(message)
+        return f"{final},p={encode(self.keys.proof(message))}"
 
     def finish(self, additional: bytes | None) -> None:
         if additional:
@@ -258,10 +370,19 @@ class _Scram:
 
     def _verify(self, message: bytes) -> None:
         try:
-            self._client.set_server_final(message.decode())
-        except (ScramException, UnicodeDecodeError) as error:
+            said = _attributes(message.decode())
+            if "e" in said:
+                raise ScramException(f"the server has an error: {said['e']}")
+            signature = b64decode(said.get("v", ""))
+            if self._signature is None or not hmac.compare_digest(signature, self._signature):
+                raise ScramException("the server's signature does not match")
+        except (ScramException, ValueError) as error:
             raise _unusable(error) from None
         self._verified = True
+
+
+def _attributes(message: str) -> dict[str, str]:
+    return dict(each.split("=", 1) for each in message.split(",") if "=" in each)
 
 
 def _client(name: str, credentials: PlainCredentials, flag: str, binding: bytes) -> ScramClient:
