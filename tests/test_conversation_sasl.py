@@ -28,6 +28,7 @@ from tests.test_conversation_tls import Secure
 from tests.threads import Threads
 from xmpproxy import config, ns
 from xmpproxy.computing import Computing
+from xmpproxy.sasl import ScramKeys
 
 SALT = b64encode(16 * b"s").decode()
 ABORT = f"<abort xmlns='{ns.SASL}'/>"
@@ -588,7 +589,7 @@ class Meanwhile(Conversation):
 
     def test_mistake(self) -> None:
         """One of ours costs this login alone."""
-        self.patch(ScramClient, "get_client_final", lambda client: 1 / 0)
+        self.patch(ScramKeys, "proof", lambda keys, message: 1 / 0)
         self.work()
         self.juliet.gets(Terminate.told("temporary-auth-failure"))
         self.capulets.getsEnd()
