@@ -32,6 +32,12 @@ upstream-trust = "ca.pem"
 [limits]
 queue-bytes = 16777216
 """
+_UNLIMITED = {
+    "bytes-per-second": 0,
+    "connections-per-address": 100000,
+    "logins-per-address": 100000,
+    "sessions-per-account": 100000,
+}
 #: Of version 1.0, and of 1.1, which calls the first line's key by the second's.
 _XMPP_PROXY = """\
 listen = ["127.0.0.1:{port}"]
@@ -212,9 +218,13 @@ def proxy(
 
 
 def _unlimited(root: Path) -> str:
-    """Have no limit to the rate, unless the code is older than that."""
-    knows = "bytes_per_second" in (root / "xmpproxy" / "config.py").read_text()
-    return "bytes-per-second = 0\n" if knows else ""
+    """The limits that are in the way of many clients at one address, if the code knows of them."""
+    known = (root / "xmpproxy" / "config.py").read_text()
+    return "".join(
+        f"{key} = {value}\n"
+        for key, value in _UNLIMITED.items()
+        if f" {key.replace('-', '_')}: " in known
+    )
 
 
 def relay(kind: str, directory: Path, upstream: int, tls: bool = True) -> Subject:

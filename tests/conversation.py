@@ -38,6 +38,7 @@ from tests.memorynetwork import Network
 from tests.rawstream import StreamReader
 from xmpproxy import config, ns
 from xmpproxy.account import Accounts
+from xmpproxy.admission import Admission
 from xmpproxy.computing import Compute
 from xmpproxy.connect import UnreachableError
 from xmpproxy.downstream import Downstream, DownstreamFactory
@@ -45,6 +46,7 @@ from xmpproxy.downstreamtls import ServerTLS
 from xmpproxy.handlers import CHAIN
 from xmpproxy.ids import copyIds
 from xmpproxy.keepalive import KeepAlive
+from xmpproxy.limitlog import LimitLog
 from xmpproxy.login import Login
 from xmpproxy.resumption import Resumables
 from xmpproxy.session import Chain, Session
@@ -463,6 +465,9 @@ class Conversation(SynchronousTestCase):
         self.resumables = Resumables(self.streamManagement)
         self.keepAlive = KeepAlive(self.streamManagement.idle_seconds, self.accounts, self.network)
         self.keepAlive.startService()
+        self.admission = Admission(self.limits, self.network.seconds)
+        self.limitLog = LimitLog(self.limits, self.network)
+        self.limitLog.startService()
         self.host = _Host(self.network, self._accept)
         self.upstreams = Upstreams(
             self.domain, self.host, self.upstreamTLS(), self.limits, self.network
@@ -509,18 +514,39 @@ class Conversation(SynchronousTestCase):
         )
 
         def login(downstream: Downstream, domain: str) -> Login:
-            return Login(downstream, self.upstreams, session, self.resumables, self.compute)
+            return Login(
+                downstream,
+                self.upstreams,
+                session,
+                self.accounts,
+                self.resumables,
+                self.compute,
+            )
 
         return DownstreamFactory(
-            listen, self.limits, {DOMAIN, OTHER_DOMAIN}, self.downstreamTLS(), login, self.network
+            listen,
+            self.limits,
+            {DOMAIN, OTHER_DOMAIN},
+            self.downstreamTLS(),
+            login,
+            self.admission,
+            self.limitLog,
+            self.network,
         )
 
-    def client(self) -> Client:
-        """A client connects."""
+    def client(self, host: str = "192.0.2.1") -> Client:
+        """
+        A client connects.
+
+        @param host: the IP address that it connects from.
+        """
         client = self._played(Client)
-        address = IPv4Address("TCP", "192.0.2.1", 50000)
-        downstream = self.factory.buildProtocol(address)
-        self.network.connect(client, downstream, address.host)
+        downstream: Any = self.factory.buildProtocol(IPv4Address("TCP", host, 50000))
+        if downstream is None:  # as Twisted's ports have it
+            self.network.connect(client, downstream := Protocol(), host)
+            downstream.transport.loseConnection()
+        else:
+            self.network.connect(client, downstream, host)
         self.network.settle()
         return client
 
@@ -661,10 +687,13 @@ class Conversation(SynchronousTestCase):
             peer.vanishes()
         self.network.settle()
         self.keepAlive.stopService()
+        self.limitLog.stopService()
         self.assertEqual(self.network.getDelayedCalls(), [], "left behind")
         self.assertEqual(len(self.factory.streams), 0, "left behind")
         self.assertEqual(len(self.upstreams.streams), 0, "left behind")
         self.assertEqual(list(self.accounts), [], "left behind")
+        self.assertEqual(self.admission.connections, 0, "left behind")
+        self.assertEqual(self.admission.logins, 0, "left behind")
         self.assertNoSecretsLogged()
 
 

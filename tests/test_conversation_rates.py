@@ -192,7 +192,7 @@ class BeforeLogin(Conversation):
         self.other.server.gets("<presence/>")
         self.network.wait(10)
         self.network.wait(CLOSE_SECONDS)
-        self.assertLogged("refused: connection-timeout")
+        self.assertLogged("limits login-seconds = 60")
         self.assertEqual(len(self.factory.streams), 1)
         client.getsError("connection-timeout")
         server.isLeft()

@@ -19,6 +19,7 @@ from tests.conversation import (
     plain,
 )
 from xmpproxy import ns
+from xmpproxy.downstream import Downstream
 
 
 class Negotiation(Conversation):
@@ -70,6 +71,7 @@ class Negotiation(Conversation):
     def test_observers(self) -> None:
         """Who observes a stream as Twisted has it is told, also who begins with it when told."""
         stream = self.factory.buildProtocol(None)
+        assert isinstance(stream, Downstream)
         told: list[object] = []
 
         def first(reason: object) -> None:

@@ -28,6 +28,8 @@ TLS13 = {"tls-exporter": b"exporter", "tls-unique": b"finished", "tls-server-end
 EVERYTHING = [
     f"SCRAM-SHA-{size}{plus}" for size in ("1", "256", "512") for plus in ("", "-PLUS")
 ] + ["PLAIN", "EXTERNAL", "DIGEST-MD5"]
+#: User names, as far as that matters here.
+_NAMES = st.characters(codec="utf-8", exclude_characters="\0")
 
 
 class ServerSide:
@@ -159,6 +161,51 @@ class PlainTests(SynchronousTestCase):
 
     def test_neverInTheClear(self) -> None:
         self.assertIsNone(choose(["PLAIN"], ALICE, {}, None, secure=False))
+
+
+class UserNameTests(SynchronousTestCase):
+    """Whom a login is for."""
+
+    @given(st.text(_NAMES, min_size=1), st.text(_NAMES))
+    def test_ours(self, name: str, authzid: str) -> None:
+        """What we say ourselves is understood."""
+        message = sasl.encode(f"{authzid}\0{name}\0secret".encode())
+        self.assertEqual(sasl.userName("PLAIN", message), name)
+        written = name.replace("=", "=3D").replace(",", "=2C")
+        for header in ("n,,", "y,,", "n,a=juliet,", "p=tls-unique,,"):
+            message = sasl.encode(f"{header}n={written},r=abc".encode())
+            self.assertEqual(sasl.userName("SCRAM-SHA-256", message), name)
+
+    def test_lenient(self) -> None:
+        """What a server might take is taken."""
+        message = sasl.encode(b"\0juliet\0secret!")
+        for text in (
+            message,
+            message.rstrip("="),
+            f" {message[:5]}\n{message[5:]} ",
+            f"{message}==",
+        ):
+            self.assertEqual(sasl.userName("PLAIN", text), "juliet")
+        extended = sasl.encode(b"n,,m=ext,n=juliet,r=abc")
+        self.assertEqual(sasl.userName("SCRAM-SHA-1", extended), "juliet")
+
+    def test_nobody(self) -> None:
+        """Nobody is named."""
+        for mechanism, message in (
+            ("PLAIN", b""),
+            ("PLAIN", b"juliet"),
+            ("PLAIN", b"\0\0secret"),
+            ("SCRAM-SHA-1", b"n,,r=abc"),
+            ("SCRAM-SHA-1", b"n=juliet"),
+            ("DIGEST-MD5", b'username="juliet"'),
+        ):
+            self.assertIsNone(sasl.userName(mechanism, sasl.encode(message)))
+        self.assertIsNone(sasl.userName("PLAIN", "=" * 5))
+
+    @given(st.sampled_from(["PLAIN", "SCRAM-SHA-1"]), st.text())
+    def test_anything(self, mechanism: str, text: str) -> None:
+        """Nothing else happens."""
+        sasl.userName(mechanism, text)
 
 
 class ChooseTests(SynchronousTestCase):

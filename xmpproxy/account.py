@@ -65,12 +65,27 @@ class Accounts:
 
     def __init__(self, ids: Ids) -> None:
         self._accounts: dict[str, Account] = {}
+        self._live: dict[str, int] = {}
         self._habits: dict[str, Habits] = {}  # of each domain's server
         self.ids = ids
         self._makeId = ids.make
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())
+
+    def live(self, jid: str) -> int:
+        """How many sessions an account has, from C{begin} to C{end}: also those not ready yet."""
+        return self._live.get(jid, 0)
+
+    def begin(self, jid: str) -> None:
+        """A session of an account begins."""
+        self._live[jid] = self.live(jid) + 1
+
+    def end(self, jid: str) -> None:
+        """It is over, though its upstream may not be closed yet."""
+        self._live[jid] -= 1
+        if not self._live[jid]:
+            del self._live[jid]
 
     def join(self, jid: str, session: Session) -> Account:
         """A session's resource was bound."""

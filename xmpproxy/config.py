@@ -241,7 +241,14 @@ class Limits(_Section):
 
     @ivar stanza_bytes: size of a stanza.
     @ivar depth: how deep a stanza's elements nest.
+    @ivar connections_per_address: clients at a time from one address; with IPv6 from one /64.
+    @ivar logins_per_address: those of them for which no resource is bound yet.
+    @ivar tls_seconds: from the beginning of TLS to the end of its handshake.
     @ivar login_seconds: from the connection to the bound resource.
+    @ivar sessions_per_account: those that wait for their client count, but make way.
+    @ivar failed_logins_per_address: how many may fail within ten minutes before the next ones have
+        to wait; after twice as many there are none.
+    @ivar failed_logins_per_account: the same, but they only wait, and only strangers do.
     @ivar bytes_per_second: how much is read of it; 0: as much as its server takes.
     @ivar queue_bytes: copies that wait for a slow client.
     @ivar connects: how many streams to one domain's server are being opened at the same time.
@@ -249,7 +256,13 @@ class Limits(_Section):
 
     stanza_bytes: Count = 262144
     depth: Count = 200
+    connections_per_address: Count = 256
+    logins_per_address: Count = 32
+    tls_seconds: Seconds = 20.0
     login_seconds: Seconds = 60.0
+    sessions_per_account: Count = 50
+    failed_logins_per_address: Count = 20
+    failed_logins_per_account: Count = 10
     bytes_per_second: CountOrUnlimited = 1048576
     queue_bytes: Count = 1048576
     connects: Count = 100

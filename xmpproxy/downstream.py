@@ -14,6 +14,7 @@ from xml.sax.saxutils import quoteattr
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol as ConnectionProtocol
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,11 +22,13 @@ from twisted.words.protocols.jabber import jid, xmlstream
 from twisted.words.protocols.jabber.error import StreamError
 from zope.interface import implementer
 
-from xmpproxy import features, ns
+from xmpproxy import endpoints, features, ns
+from xmpproxy.admission import LOCAL, Admission, Origin, Refusal, origin
 from xmpproxy.bucket import Bucket
 from xmpproxy.config import Limits, Listen
 from xmpproxy.downstreamtls import ServerTLS
 from xmpproxy.interfaces import IStoppableFactory
+from xmpproxy.limitlog import LimitLog
 from xmpproxy.splitter import StreamHeader
 from xmpproxy.stanza import Stanza
 from xmpproxy.xmlstream import RATE, OpenStreams, Reading, StanzaStream
@@ -139,6 +142,55 @@ class Downstream(StanzaStream):
         self.write(header.encode() + b">")
         self._headerSent = True
 
+    def handshakeCompleted(self) -> None:
+        """TLS is up."""
+        self.authenticator.handshakeCompleted()
+
+
+class _BehindBalancer(Downstream):
+    """The same, where a load balancer says where the client is: by the PROXY protocol."""
+
+    _balancer: IAddress | None = None  # until that is said
+
+    def connectionMade(self) -> None:
+        self._balancer = self.transport.getPeer()
+        super().connectionMade()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._balancer is not None:
+            peer = self.transport.getPeer()
+            # Still the same: what the balancer itself wants to know, or it does not know, either.
+            address = LOCAL if peer == self._balancer else _originOf(peer)
+            self._balancer = None
+            self.authenticator.comesFrom(address)
+        if not self.closing:
+            super().dataReceived(data)
+
+
+class _Refused(ConnectionProtocol):
+    """A connection that is closed at once."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        self._refusal = refusal
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(_REFUSED.format(refusal=self._refusal).encode())
+        self.transport.loseConnection()
+
+
+#: All that such a client is told, which is no more work than to close.
+_REFUSED = (
+    f"<?xml version='1.0'?><stream:stream id='refused' version='1.0' xml:lang='en' "
+    f"xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAMS}'><stream:error>"
+    f"<{{refusal.condition}} xmlns='{ns.STREAM_ERRORS}'/>"
+    f"<text xmlns='{ns.STREAM_ERRORS}'>{{refusal.text}}</text></stream:error></stream:stream>"
+)
+
+
+def _originOf(peer: IAddress | None) -> str:
+    return origin(getattr(peer, "host", None))
+
 
 class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
     """
@@ -147,33 +199,70 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
     @ivar domain: the domain that the client asked for, if we serve it.
     @ivar client: what the client called itself in its stream header. Proves nothing.
     @ivar owner: who is told of everything once the client may log in.
+    @ivar origin: where the client is.
     """
 
     xmlstream: Downstream
+    origin: Origin
 
-    def __init__(self, factory: DownstreamFactory) -> None:
+    def __init__(self, factory: DownstreamFactory, address: str) -> None:
+        """
+        @param address: where the client is, as far as that is known yet.
+        """
         super().__init__()
         self.factory = factory
+        self._address = address
         self.domain: str | None = None
         self.client: str | None = None
         self.owner: DownstreamOwner | None = None
         self._tls = factory.listen.tls
         self._secured = self._tls == "none"
         self._deadline: IDelayedCall | None = None
+        self._until: float | None = None  # when it will be, while TLS has a sooner one
+        self._loggingIn = True
 
     def connectionMade(self) -> None:
         stream = self.xmlstream
         stream.transport.registerProducer(Reading(stream), True)
         self.factory.streams.add(stream)
+        self.origin = self.factory.admission.enter(self._address)
         seconds = stream.limits.login_seconds
         self._deadline = stream.clock.callLater(seconds, self._tooLate)
         if self._tls == "direct":
             self._startTLS()
 
+    def comesFrom(self, address: str) -> None:
+        """
+        It is known where the client is.
+
+        @param address: see L{origin}.
+        """
+        admission = self.factory.admission
+        admission.loggedIn(self.origin)
+        admission.leave(self.origin)
+        refusal = admission.refusal(address)
+        self.origin = admission.enter(address)
+        if refusal is None:
+            return
+        if self._tls == "direct":
+            self.xmlstream.closing = True
+            self.xmlstream.transport.abortConnection()  # nothing can be said before TLS
+        self.exceeds(refusal, "connection")
+
     def _startTLS(self) -> None:
-        assert self.factory.tls is not None
-        self.xmlstream.startTLS(self.factory.tls.coder())
+        assert self.factory.tls is not None and self._deadline is not None
+        stream = self.xmlstream
+        self._until = self._deadline.getTime()
+        left = self._until - stream.clock.seconds()
+        self._deadline.reset(min(stream.limits.tls_seconds, left))
         self._secured = True
+        stream.startTLS(self.factory.tls.coder())
+
+    def handshakeCompleted(self) -> None:
+        """TLS is up."""
+        until, self._until = self._until, None
+        if self._deadline is not None and until is not None:
+            self._deadline.reset(max(0.0, until - self.xmlstream.clock.seconds()))
 
     def loggedIn(self) -> None:
         """The client has bound a resource: it may take its time now, and may say more."""
@@ -184,11 +273,30 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        if self._loggingIn:
+            self._loggingIn = False
+            self.factory.admission.loggedIn(self.origin)
 
     def _tooLate(self) -> None:
         self._deadline = None
-        if self.owner is None or not self.owner.overdue():
-            self.refuse(StreamError("connection-timeout", text="log in sooner"))
+        if self._until is not None:
+            limit = "tls-seconds"
+            if self.xmlstream.clock.seconds() >= self._until:
+                limit = "login-seconds"
+            self.factory.limitLog.refused(limit, "TLS handshake", f"from {self.origin.name}")
+            self.xmlstream.transport.abortConnection()  # nothing can be said
+        elif self.owner is None or not self.owner.overdue():
+            self.exceeds(Refusal("login-seconds", "connection-timeout", "log in sooner"), "login")
+
+    def exceeds(self, refusal: Refusal, what: str) -> None:
+        """
+        Close because of a limit.
+
+        @param what: what is refused.
+        """
+        self.factory.limitLog.refused(refusal.limit, what, f"from {self.origin.name}")
+        self.xmlstream.closeStream(StreamError(refusal.condition, text=refusal.text))
+        self._end(refusal.condition)
 
     def refuse(self, error: StreamError) -> None:
         """Close with a stream error."""
@@ -274,6 +382,7 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
     def connectionLost(self, reason: Failure) -> None:
         self._stopWaiting()
         self.factory.streams.discard(self.xmlstream)
+        self.factory.admission.leave(self.origin)
         self._end("connection lost")
 
     def _end(self, outcome: str) -> None:
@@ -293,6 +402,8 @@ class DownstreamFactory(ServerFactory):
     Makes the streams of one listener.
 
     @ivar streams: those that are open.
+    @ivar admission: who may connect.
+    @ivar limitLog: says who may not.
     """
 
     noisy = False
@@ -304,6 +415,8 @@ class DownstreamFactory(ServerFactory):
         domains: Collection[str],
         tls: ServerTLS | None,
         login: Callable[[Downstream, str], DownstreamOwner],
+        admission: Admission,
+        limitLog: LimitLog,
         clock: IReactorTime,
     ) -> None:
         """
@@ -314,13 +427,29 @@ class DownstreamFactory(ServerFactory):
         self.listen = listen
         self.tls = tls
         self.login = login
+        self.admission = admission
+        self.limitLog = limitLog
+        self._balanced = endpoints.isBalanced(listen.endpoint)
+        self._stream = _BehindBalancer if self._balanced else Downstream
         self.streams = OpenStreams[Downstream]()
         self._limits = limits
         self._domains = domains
         self._clock = clock
 
-    def buildProtocol(self, addr: IAddress | None) -> Downstream:
-        stream = Downstream(DownstreamAuthenticator(self), self._limits, self._clock)
+    def buildProtocol(self, addr: IAddress | None) -> Downstream | _Refused | None:
+        """
+        Make the stream of a connection.
+
+        @return: what refuses it, if there are too many; L{None} where that cannot be said, since
+            TLS comes first.
+        """
+        address = LOCAL if self._balanced else _originOf(addr)
+        refusal = self.admission.refusal(address)
+        if refusal is not None:
+            self.limitLog.refused(refusal.limit, "connection", f"from {address}")
+            return None if self.listen.tls == "direct" else _Refused(refusal)
+        authenticator = DownstreamAuthenticator(self, address)
+        stream = self._stream(authenticator, self._limits, self._clock)
         stream.factory = self
         return stream
 

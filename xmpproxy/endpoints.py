@@ -167,6 +167,11 @@ def inDirectory(text: str, directory: Path | None) -> str:
     return found[1] + absolute + text[found.end(2) :]
 
 
+def isBalanced(text: str) -> bool:
+    """Whether a server endpoint takes the PROXY protocol, by which a balancer says who connects."""
+    return text.startswith("haproxy:")
+
+
 def _kind(text: str) -> tuple[str, str]:
     """The kind of an endpoint, and its string, without the PROXY protocol around it."""
     plain = re.sub("^(haproxy:)+", "", text)

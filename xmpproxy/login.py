@@ -6,8 +6,10 @@ import re
 import secrets
 from collections.abc import Callable
 from typing import Protocol
+from xml.sax.saxutils import quoteattr
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber import jid
@@ -15,10 +17,13 @@ from twisted.words.protocols.jabber.error import StreamError
 from twisted.words.xish import domish
 
 from xmpproxy import features, ns, refusals
+from xmpproxy.account import Accounts
+from xmpproxy.admission import FAILED_LOGINS, accountKey
 from xmpproxy.authentication import Relay, Terminate
 from xmpproxy.computing import Compute
 from xmpproxy.downstream import Downstream, DownstreamOwner
 from xmpproxy.resumption import Resumable, Resumables
+from xmpproxy.sasl import userName
 from xmpproxy.stanza import Stanza
 from xmpproxy.stanza import parse as parseElement
 from xmpproxy.streammanagement import Enable, Failed, Refused, Resume, parse
@@ -34,6 +39,19 @@ MOST_REFUSED = 10
 
 _HANGS = (
     "the server did not go on with a login; it is overloaded or hangs: see its log, or restart it"
+)
+
+#: Failures of SASL that say nothing about a password (RFC 6120, section 6.5).
+_NO_GUESSES = frozenset(
+    {
+        "aborted",
+        "encryption-required",
+        "incorrect-encoding",
+        "invalid-mechanism",
+        "malformed-request",
+        "mechanism-too-weak",
+        "temporary-auth-failure",
+    }
 )
 
 #: Nearly all full JIDs: all that is in them is what stringprep leaves alone, case included. To ask
@@ -63,6 +81,7 @@ class Login:
         downstream: Downstream,
         upstreams: Upstreams,
         bound: Bound,
+        accounts: Accounts,
         resumables: Resumables,
         compute: Compute,
     ) -> None:
@@ -77,7 +96,12 @@ class Login:
         self._started = False  # the client's stream after SASL
         self._binding: str | None = None  # id of the request that the server has to answer
         self._offers = features.Offers()
+        self._accounts = accounts
         self._resumables = resumables
+        self._failures = downstream.authenticator.factory.admission.failures
+        self._mechanism: str | None = None  # of an attempt of which is not known for whom it is
+        self._account: int | None = None  # whom it is for
+        self._waiting: IDelayedCall | None = None  # before it goes on
         self._resume: tuple[Resume, str] | None = None  # what the client wants, in which version
         self._settling: Deferred[None] | None = None  # until the earlier session can be resumed
         self._refused = 0
@@ -89,7 +113,7 @@ class Login:
         self._opening: Deferred[None] | None = None
 
     async def _open(self) -> None:
-        upstream, offered = await self._upstreams.open(self._downstream.address)
+        upstream, offered = await self._upstreams.open(self._address)
         self._opening = None
         self._upstream = upstream
         upstream.authenticator.owner = self
@@ -137,6 +161,7 @@ class Login:
     def _succeeded(self) -> None:
         """SASL is done: both streams begin anew."""
         assert self._upstream is not None
+        self._failures.succeeded(self._address, self._account)
         self._sasl = None
         self._asked = True
         self._downstream.reset()
@@ -166,8 +191,8 @@ class Login:
         for index, stanza in enumerate(stanzas):
             if self._downstream.closing:
                 return
-            if self._upstream is None or self._binding is not None:
-                # Sent without waiting for features, or for the answer to the bind request.
+            if self._upstream is None or self._binding is not None or self._waiting is not None:
+                # Sent without waiting for features, or for an answer.
                 self._pipelined.extend(stanzas[index:])
                 return
             self._fromClient(stanza)
@@ -177,8 +202,8 @@ class Login:
         if stanza.fault is not None:
             self._downstream.authenticator.refuseStanza(stanza)
         elif self._sasl is not None and stanza.namespace == ns.SASL:
-            self._begun = self._asked = True
-            self._sasl.fromClient(stanza)
+            if self._mayTry(stanza):
+                self._try(stanza)
         elif self._sasl is not None and self._registers(stanza):
             self._upstream.send(stanza)
         elif self._sasl is None and self._started and self._binds(stanza):
@@ -191,6 +216,61 @@ class Login:
             self._manages(stanza)
         else:
             self._downstream.authenticator.refuseStanza(stanza)
+
+    # Failed logins
+
+    @property
+    def _address(self) -> str:
+        return self._downstream.authenticator.origin.name
+
+    def _mayTry(self, stanza: Stanza) -> bool:
+        """
+        Whether an element of SASL may go on now. With the message that says for whom it is, or that
+        may do so, an attempt has to wait, or comes to nothing, where too many have failed.
+        """
+        if stanza.name == "auth":
+            self._mechanism = stanza.attributes.get("mechanism", "")
+            self._account = None
+        text = str(stanza.element) if self._mechanism is not None else ""
+        if stanza.name not in ("auth", "response") or not text:
+            return True
+        assert self._mechanism is not None
+        name = userName(self._mechanism, text)
+        if name is not None:
+            self._account = accountKey(self._domain.name, name)
+            self._mechanism = None
+        seconds = self._failures.wait(self._address, self._account)
+        if seconds is None:
+            # Not "not-authorized": a client would ask for another password.
+            self._downstream.write(_LATER)
+            self._downstream.authenticator.exceeds(FAILED_LOGINS, "login")
+            return False
+        if seconds:
+            # There are not more of these calls than [limits] has logins.
+            self._waiting = self._downstream.clock.callLater(seconds, self._hasWaited, stanza)
+            self._downstream.pause(LOGIN)
+        return not seconds
+
+    def _try(self, stanza: Stanza) -> None:
+        assert self._sasl is not None
+        self._begun = self._asked = True
+        self._sasl.fromClient(stanza)
+
+    def _hasWaited(self, stanza: Stanza) -> None:
+        self._waiting = None
+        if self._sasl is None or self._downstream.closing:
+            return
+        self._downstream.resume()
+        self._try(stanza)
+        pipelined, self._pipelined = self._pipelined, []
+        self.downstreamStanzas(pipelined)
+
+    def _failedTo(self, failure: Stanza) -> None:
+        """The server has refused an attempt to log in."""
+        if all(name not in _NO_GUESSES for _, name in failure.children):
+            self._failures.failed(self._address, self._account)
+
+    # Resource binding
 
     def _bind(self, request: Stanza) -> None:
         assert self._upstream is not None
@@ -302,6 +382,9 @@ class Login:
             self._opening.cancel()
         if self._settling is not None:
             self._settling.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
+            self._waiting = None
         if self._sasl is not None:
             self._sasl.stop()
         if self._upstream is not None:
@@ -328,6 +411,8 @@ class Login:
             if stanza.fault is not None:
                 continue
             if self._sasl is not None and stanza.namespace == ns.SASL:
+                if stanza.name == "failure":
+                    self._failedTo(stanza)
                 self._sasl.fromServer(stanza)
                 if self._sasl is None:
                     return  # what is behind the success belongs to a stream that is over
@@ -367,18 +452,36 @@ class Login:
     def _start(
         self, answer: Stanza, bound: str, rest: list[Stanza], pipelined: list[Stanza]
     ) -> None:
-        """The client has a resource."""
+        """The client has a resource, unless its account has too many."""
         assert self._upstream is not None
         self._binding = None
         again = self._upstreams.outage.over(self._downstream.clock.seconds())
         if again is not None:
             log.info("the server of {domain} {again}", domain=self._domain.name, again=again)
+        account = bound.partition("/")[0]
+        most = self._downstream.limits.sessions_per_account
+        if self._accounts.live(account) >= most and not self._resumables.makeWay(account):
+            self._tooMany(answer, account)
+            return
         session = self._bound(self._downstream, self._upstream, bound, self._offers)
         session.start(answer)
         if rest:
             session.upstreamStanzas(rest)
         if pipelined:
             session.downstreamStanzas(pipelined)
+
+    def _tooMany(self, answer: Stanza, account: str) -> None:
+        """An account has too many sessions (RFC 6120, section 7.6.2.1)."""
+        assert self._upstream is not None
+        factory = self._downstream.authenticator.factory
+        factory.limitLog.refused("sessions-per-account", "session", f"of {account}")
+        self._downstream.write(
+            f"<iq type='error' id={quoteattr(answer.id or '')}><error type='wait'>"
+            f"<resource-constraint xmlns='{ns.STANZA_ERRORS}'/></error></iq>".encode()
+        )
+        # What the server has bound already is given back.
+        self._downstream.closeStream(StreamError("resource-constraint", text="too many sessions"))
+        self._upstream.closeStream()
 
     def upstreamLost(self, why: str, error: Stanza | None) -> None:
         """The server is gone."""
@@ -387,6 +490,12 @@ class Login:
             self._sasl = None  # which has a method of this object
         if not self._over:
             self._lose(why, error)
+
+
+_LATER = (
+    f"<failure xmlns='{ns.SASL}'><temporary-auth-failure/>"
+    f"<text xml:lang='en'>{FAILED_LOGINS.text}</text></failure>"
+).encode()
 
 
 def _bindRequest() -> Stanza:

@@ -110,6 +110,19 @@ class Resumables(Service):
             self.back(oldest)
             oldest.expire(why)
 
+    def makeWay(self, bareJid: str) -> bool:
+        """
+        End the session of an account whose client has been away longest.
+
+        @return: whether there was one.
+        """
+        for session in self._away:  # the one that is away longest comes first
+            if session.bareJid == bareJid:
+                self.back(session)
+                session.expire("another session of the account needs the room")
+                return True
+        return False
+
     def stopService(self) -> None:
         """The proxy ends: so do the sessions whose clients are away, be it now or soon."""
         super().stopService()

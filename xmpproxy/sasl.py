@@ -169,6 +169,29 @@ def parsePlain(initial: bytes) -> PlainCredentials:
     return PlainCredentials(authzid, authcid, password)
 
 
+def userName(mechanism: str, text: str) -> str | None:
+    """
+    Who wants to log in, as far as a first message of PLAIN (RFC 4616) or SCRAM (RFC 5802) says. It
+    is read as leniently as any server might read it.
+
+    @param text: the message as the element of the SASL exchange carries it.
+    @return: the user name as it came; L{None} if there is none, or with another mechanism.
+    """
+    try:
+        message = b64decode(text.rstrip("=") + "===").decode("utf-8", "replace")
+    except ValueError:
+        return None
+    if mechanism == "PLAIN":
+        name = message.partition("\0")[2].partition("\0")[0]
+    elif mechanism.startswith("SCRAM-"):
+        attributes = message.split(",")[2:]  # behind the gs2 header
+        names = (each[2:] for each in attributes if each.startswith("n="))
+        name = next(names, "").replace("=2C", ",").replace("=3D", "=")
+    else:
+        return None
+    return name or None
+
+
 class Mechanism(Protocol):
     """
     One SASL exchange, ours being the initiating side. Used once, by one thread at a time; shares

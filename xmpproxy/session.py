@@ -220,6 +220,7 @@ class Session(XMPPHandlerCollection):
         Take over both streams. The client gets the server's answer to its bind request when all
         links are prepared: no message meets a session that does not know what to do with it.
         """
+        self._accounts.begin(self.seat.account)
         self._downstream.authenticator.owner = self
         self._upstream.authenticator.owner = self
         for link in self._links:
@@ -671,6 +672,7 @@ class Session(XMPPHandlerCollection):
         if self._outcome is not None:
             return  # it ended with that
         self._outcome = outcome
+        self._accounts.end(self.seat.account)
         self.output.close()
         self._downstream.unwanted = self._upstream.unwanted = None
         self._stopWaiting()

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from xmpproxy.account import Accounts
+from xmpproxy.admission import Admission
 from xmpproxy.computing import Computing
 from xmpproxy.config import FLAGS, Config, ConfigError, fromFlags, load
 from xmpproxy.connect import clientEndpoint
@@ -30,6 +31,7 @@ from xmpproxy.garbage import Garbage
 from xmpproxy.handlers import CHAIN
 from xmpproxy.ids import copyIds
 from xmpproxy.keepalive import KeepAlive
+from xmpproxy.limitlog import LimitLog
 from xmpproxy.login import Login
 from xmpproxy.polling import LeanPolling
 from xmpproxy.resumption import Resumables
@@ -91,16 +93,24 @@ def serviceOf(config: Config) -> IService:
     upstreams = buildUpstreams(config, reactor)
     accounts = Accounts(copyIds())
     resumables = Resumables(config.stream_management)
-    listeners = buildListeners(config, reactor, upstreams, accounts, resumables)
+    admission = Admission(config.limits, reactor.seconds)
+    limitLog = LimitLog(config.limits, reactor)
+    listeners = buildListeners(
+        config, reactor, upstreams, accounts, resumables, admission, limitLog
+    )
+
+    def streams() -> int:
+        return sum(len(each.streams) for each in upstreams.values())
+
     service = ProxyService(config, reactor, listeners, _stderr())
+    limitLog.setServiceParent(service)
     idleSeconds = config.stream_management.idle_seconds
     KeepAlive(idleSeconds, accounts, reactor).setServiceParent(service)
     resumables.setServiceParent(service)
     for each in upstreams.values():
         each.setServiceParent(service)
     LeanPolling(reactor).setServiceParent(service)
-    garbage = Garbage(lambda: sum(len(each.streams) for each in upstreams.values()))
-    garbage.setServiceParent(service)
+    Garbage(streams).setServiceParent(service)
     return service
 
 
@@ -124,12 +134,14 @@ def buildListeners(
     upstreams: Mapping[str, Upstreams],
     accounts: Accounts,
     resumables: Resumables,
+    admission: Admission,
+    limitLog: LimitLog,
 ) -> Sequence[Listener]:
     """What serves the clients: one for each of C{config.listen}, in that order."""
     compute = Computing(reactor)
 
     def login(downstream: Downstream, domain: str) -> Login:
-        return Login(downstream, upstreams[domain], bound, resumables, compute)
+        return Login(downstream, upstreams[domain], bound, accounts, resumables, compute)
 
     def bound(downstream: Downstream, upstream: Upstream, jid: str, offers: Offers) -> Session:
         return Session(
@@ -151,7 +163,16 @@ def buildListeners(
         (
             listen,
             serverFromString(reactor, listen.endpoint),
-            DownstreamFactory(listen, config.limits, frozenset(upstreams), tls, login, reactor),
+            DownstreamFactory(
+                listen,
+                config.limits,
+                frozenset(upstreams),
+                tls,
+                login,
+                admission,
+                limitLog,
+                reactor,
+            ),
         )
         for listen in config.listen
     ]

@@ -1,0 +1,94 @@
+"""Tests of L{xmpproxy.limitlog}."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, eventAsText, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import provider
+
+from xmpproxy.config import Limits
+from xmpproxy.limitlog import MOST, LimitLog
+
+
+class LimitLogTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.limitLog = LimitLog(Limits(connections_per_address=256), self.clock)
+        self.limitLog.startService()
+        self.addCleanup(self.limitLog.stopService)
+        self.lines: list[str] = []
+
+        @provider(ILogObserver)
+        def observe(event: LogEvent) -> None:
+            self.lines.append(eventAsText(event, includeTimestamp=False, includeSystem=False))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+
+    def refuse(self, times: int, who: str = "from 192.0.2.1") -> None:
+        for _ in range(times):
+            self.limitLog.refused("connections-per-address", "connection", who)
+
+    def logs(self, *lines: str) -> None:
+        """This was logged since it was asked last."""
+        self.assertEqual(self.lines, list(lines))
+        self.lines.clear()
+
+    def test_minute(self) -> None:
+        """The first at once, the others in one line a minute, until there are none."""
+        limit = "limits connections-per-address = 256"
+        self.refuse(1)
+        self.logs(f"refused 1 connection from 192.0.2.1: {limit}")
+        self.refuse(312)
+        self.clock.advance(59)
+        self.logs()
+        self.clock.advance(1)
+        self.logs(f"refused 312 connections from 192.0.2.1: {limit}")
+        self.refuse(1)
+        self.clock.advance(60)
+        self.logs(f"refused 1 connection from 192.0.2.1: {limit}")
+        self.clock.advance(60)
+        self.logs()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.refuse(2)
+        self.logs(f"refused 1 connection from 192.0.2.1: {limit}")
+
+    def test_several(self) -> None:
+        """The one with most is named, and there is a bound to who is told apart."""
+        self.refuse(1)
+        self.refuse(5)
+        self.refuse(2, "from 192.0.2.2")
+        self.clock.advance(60)
+        self.refuse(2 * MOST)
+        for each in range(2 * MOST):
+            self.refuse(1, f"from 2001:db8:{each:x}::/64")
+        self.clock.advance(60)
+        limit = "limits connections-per-address = 256"
+        self.logs(
+            f"refused 1 connection from 192.0.2.1: {limit}",
+            f"refused 7 connections from 192.0.2.1 (5) and 1 more: {limit}",
+            f"refused 400 connections from 192.0.2.1 (200) and 99+ more: {limit}",
+        )
+
+    def test_apart(self) -> None:
+        """Each limit has its own line."""
+        self.refuse(1)
+        self.limitLog.refused("tls-seconds", "TLS handshake", "from 192.0.2.1")
+        self.logs(
+            "refused 1 connection from 192.0.2.1: limits connections-per-address = 256",
+            "refused 1 TLS handshake from 192.0.2.1: limits tls-seconds = 20",
+        )
+
+    def test_end(self) -> None:
+        """What is yet to be said is said at the end, and what comes later at once."""
+        self.refuse(3)
+        self.limitLog.stopService()
+        self.refuse(1)
+        limit = "limits connections-per-address = 256"
+        self.logs(
+            f"refused 1 connection from 192.0.2.1: {limit}",
+            f"refused 2 connections from 192.0.2.1: {limit}",
+            f"refused 1 connection from 192.0.2.1: {limit}",
+        )
+        self.assertEqual(self.clock.getDelayedCalls(), [])
