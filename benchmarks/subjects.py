@@ -35,6 +35,7 @@ queue-bytes = 16777216
 _UNLIMITED = {
     "bytes-per-second": 0,
     "connections-per-address": 100000,
+    "logins": 100000,
     "logins-per-address": 100000,
     "sessions-per-account": 100000,
 }

@@ -186,12 +186,14 @@ class ServerCase(TestCase):
         mirror: Table = _EMPTY,
         limits: Table = _EMPTY,
         streamManagement: Table = _EMPTY,
+        descriptors: Table = _EMPTY,
     ) -> Proxy:
         """Start the proxy before a server; the test stops it at its end and checks how it ends.
 
         Every parameter holds entries of the configuration file's table of that name.
 
         @param listen: one table, or several; C{{tcp}} in an endpoint stands for a free port.
+        @param descriptors: no table, but how many the process may have: C{soft} and C{hard}.
         """
         listeners = [listen] if isinstance(listen, Mapping) else listen
         tables = {
@@ -200,7 +202,7 @@ class ServerCase(TestCase):
             "limits": limits,
             "stream-management": streamManagement,
         }
-        proxy = Proxy(server, listeners, tables)
+        proxy = Proxy(server, listeners, tables, descriptors)
         self.addCleanup(lambda: Deferred.fromCoroutine(proxy.stop()))
         await proxy.start()
         return proxy
@@ -219,8 +221,13 @@ class Proxy(ProcessProtocol):
     host = "127.0.0.1"
 
     def __init__(
-        self, server: lab.Server, listen: Sequence[Table], tables: Mapping[str, Table]
+        self,
+        server: lab.Server,
+        listen: Sequence[Table],
+        tables: Mapping[str, Table],
+        descriptors: Table = _EMPTY,
     ) -> None:
+        self._descriptors = descriptors
         self.ports = [freePort() for _ in listen]
         self.port = self.ports[0]
         self.trust = server.trust
@@ -250,6 +257,13 @@ class Proxy(ProcessProtocol):
         self.config.write_text("\n".join(lines) + "\n")
 
     @property
+    def pid(self) -> int:
+        """The process."""
+        assert self.transport is not None
+        pid: int = self.transport.pid
+        return pid
+
+    @property
     def log(self) -> str:
         """All that has been read so far of what the proxy writes."""
         return self._output.decode(errors="replace")
@@ -272,6 +286,9 @@ class Proxy(ProcessProtocol):
         self._status, self._ended = None, Deferred()
         twistd = str(Path(sys.executable).with_name("twistd"))
         program = [twistd, "-n", "--pidfile=", "xmpproxy", "--config", str(self.config)]
+        if self._descriptors:
+            limited = 'ulimit -Sn {soft} && ulimit -Hn {hard} && exec "$0" "$@"'
+            program = ["/bin/sh", "-c", limited.format_map(self._descriptors), *program]
         root = str(Path(__file__).parent.parent)
         reactor.spawnProcess(
             self,

@@ -60,7 +60,7 @@ class Counting(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.admission = Admission(
-            Limits(connections_per_address=3, logins_per_address=2),
+            Limits(connections=7, connections_per_address=3, logins=5, logins_per_address=2),
             Clock().seconds,
         )
 
@@ -93,6 +93,36 @@ class Counting(SynchronousTestCase):
         for _ in range(5):
             self.assertIsNone(self.refusedBy(LOCAL))
             self.admission.enter(LOCAL)
+        self.assertEqual(self.admission.full(0, 100), "limits logins = 5")
+
+    def test_full(self) -> None:
+        """In all."""
+        full = self.admission.full
+        origins = [self.admission.enter(str(each)) for each in range(4)]
+        self.assertIsNone(full(0, 100))
+        origins.append(self.admission.enter("4"))
+        self.assertEqual(full(0, 100), "limits logins = 5")
+        for each in origins:
+            self.admission.loggedIn(each)
+        self.assertIsNone(full(0, 100))
+        self.admission.loggedIn(self.admission.enter("5"))
+        self.assertIsNone(full(0, 100))
+        self.admission.loggedIn(self.admission.enter("6"))
+        self.assertEqual(full(0, 100), "limits connections = 7")
+        self.admission.leave(origins[0])
+        self.assertIsNone(full(0, 100))
+
+    def test_descriptors(self) -> None:
+        """Each needs two, of which those who log in may have one."""
+        full = self.admission.full
+        self.assertIsNone(full(0, 2))
+        self.assertIsNotNone(full(0, 1))
+        one = self.admission.enter(HERE)
+        self.assertIsNone(full(0, 4))
+        self.assertIsNotNone(full(0, 3))
+        self.admission.loggedIn(one)
+        self.assertIsNone(full(1, 4))
+        self.assertIsNotNone(full(2, 4), "one has no client any more")
 
     @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("+-!"))))
     def test_balance(self, steps: list[tuple[str, str]]) -> None:

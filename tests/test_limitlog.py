@@ -75,9 +75,11 @@ class LimitLogTests(SynchronousTestCase):
         """Each limit has its own line."""
         self.refuse(1)
         self.limitLog.refused("tls-seconds", "TLS handshake", "from 192.0.2.1")
+        self.limitLog.paused("limits logins = 1000")
         self.logs(
             "refused 1 connection from 192.0.2.1: limits connections-per-address = 256",
             "refused 1 TLS handshake from 192.0.2.1: limits tls-seconds = 20",
+            "accepting paused 1 time: limits logins = 1000; those who are connected go on",
         )
 
     def test_end(self) -> None:

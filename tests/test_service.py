@@ -11,8 +11,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from xmpproxy.accepting import Accepting
+from xmpproxy.admission import Admission
 from xmpproxy.config import Config, Domain, Listen
 from xmpproxy.interfaces import IStoppableFactory
+from xmpproxy.limitlog import LimitLog
 from xmpproxy.service import STOP_SECONDS, ProxyService, StartRefused
 
 
@@ -82,7 +85,11 @@ class ProxyServiceTests(SynchronousTestCase):
         self.clock = Clock()
         self.stderr = io.StringIO()
         listeners = list(zip(config.listen, endpoints, factories, strict=True))
-        return ProxyService(config, self.clock, listeners, self.stderr), endpoints, factories
+        admission = Admission(config.limits, self.clock.seconds)
+        limitLog = LimitLog(config.limits, self.clock)
+        accepting = Accepting(admission, limitLog, lambda: 0, self.clock)
+        service = ProxyService(config, self.clock, listeners, accepting, self.stderr)
+        return service, endpoints, factories
 
     def start(self, service: ProxyService) -> None:
         service.privilegedStartService()

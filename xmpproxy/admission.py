@@ -105,19 +105,22 @@ class Admission:
     """
     Counts the connections and logins of all listeners.
 
+    @ivar limits: what there may be.
     @ivar connections: how many there are,
     @ivar logins: and how many of these have no resource yet.
     @ivar failures: the logins that failed.
+    @ivar freed: called when there is one less.
     """
 
     def __init__(self, limits: Limits, seconds: Callable[[], float]) -> None:
         """
         @param seconds: what time it is.
         """
-        self._limits = limits
+        self.limits = limits
         self.connections = 0
         self.logins = 0
         self.failures = Failures(limits, seconds)
+        self.freed: Callable[[], None] = _nothing
         self._origins: dict[str, Origin] = {}
 
     def refusal(self, address: str) -> Refusal | None:
@@ -130,9 +133,9 @@ class Admission:
             return None
         here = self._origins.get(address)
         if here is not None:
-            if here.connections >= self._limits.connections_per_address:
+            if here.connections >= self.limits.connections_per_address:
                 return _CONNECTIONS
-            if here.logins >= self._limits.logins_per_address:
+            if here.logins >= self.limits.logins_per_address:
                 return _LOGINS
         return FAILED_LOGINS if self.failures.inVain(address) else None
 
@@ -155,6 +158,7 @@ class Admission:
         """A connection has a resource now, or is about to leave without one."""
         here.logins -= 1
         self.logins -= 1
+        self.freed()
 
     def leave(self, here: Origin) -> None:
         """A connection is gone. Say C{loggedIn} before."""
@@ -162,6 +166,28 @@ class Admission:
         self.connections -= 1
         if not here.connections:
             del self._origins[here.name]
+        self.freed()
+
+    def full(self, upstreams: int, descriptors: float) -> str | None:
+        """
+        The limit that lets nobody come in for now, whatever the address.
+
+        @param upstreams: how many streams to servers there are.
+        @param descriptors: how many descriptors streams may use.
+        """
+        limits = self.limits
+        if 0 < limits.connections <= self.connections:
+            return f"limits connections = {limits.connections}"
+        if self.logins >= limits.logins:
+            return f"limits logins = {limits.logins}"
+        # Who is not logged in may be about to open an upstream.
+        if self.connections + upstreams + self.logins + 2 > descriptors:
+            return "no descriptors are left"
+        return None
+
+
+def _nothing() -> None:
+    pass
 
 
 K = TypeVar("K", bound=Hashable)

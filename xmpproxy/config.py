@@ -241,8 +241,10 @@ class Limits(_Section):
 
     @ivar stanza_bytes: size of a stanza.
     @ivar depth: how deep a stanza's elements nest.
-    @ivar connections_per_address: clients at a time from one address; with IPv6 from one /64.
-    @ivar logins_per_address: those of them for which no resource is bound yet.
+    @ivar connections: clients at a time; 0: as many as there are descriptors for.
+    @ivar connections_per_address: of these from one address; with IPv6 from one /64.
+    @ivar logins: connections at a time on which no resource is bound yet,
+    @ivar logins_per_address: and of these from one address.
     @ivar tls_seconds: from the beginning of TLS to the end of its handshake.
     @ivar login_seconds: from the connection to the bound resource.
     @ivar sessions_per_account: those that wait for their client count, but make way.
@@ -256,7 +258,9 @@ class Limits(_Section):
 
     stanza_bytes: Count = 262144
     depth: Count = 200
+    connections: CountOrUnlimited = 0
     connections_per_address: Count = 256
+    logins: Count = 1000
     logins_per_address: Count = 32
     tls_seconds: Seconds = 20.0
     login_seconds: Seconds = 60.0

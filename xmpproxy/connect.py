@@ -4,6 +4,7 @@ The way to a domain's server: a configured endpoint, or what DNS says (RFC 6120,
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from random import Random
 from typing import Any, cast
@@ -32,6 +33,14 @@ CONNECT_SECONDS = 15
 
 #: How long DNS has for an answer, in seconds before each further try and the end.
 _DNS_SECONDS = (1, 3, 5)
+
+#: What to do about a connection that our system would not make, by error number.
+_MENDS: dict[int | None, str] = {
+    errno.EMFILE: "raise the hard limit of file descriptors (systemd's LimitNOFILE, ulimit -Hn)",
+    errno.ENFILE: "raise the system's limit of open files (sysctl fs.file-max)",
+    errno.EADDRNOTAVAIL: "the ports are used up: widen net.ipv4.ip_local_port_range, or have the "
+    "server listen on several addresses",
+}
 
 
 class UnreachableError(Exception):
@@ -84,7 +93,8 @@ class _Configured:
         except (ConnectError, DNSLookupError) as error:
             raise UnreachableError(
                 f"no connection to {self._text}: {_why(error)}",
-                "start the server there, or correct upstream",
+                _MENDS.get(getattr(error, "osError", None))
+                or "start the server there, or correct upstream",
             ) from error
 
 

@@ -41,6 +41,14 @@ class LimitLog(Service):
         value = getattr(self._limits, limit.replace("-", "_"))
         self._add(f"refused {{}} {{}}: limits {limit} = {value:g}", what, who)
 
+    def paused(self, why: str) -> None:
+        """
+        No more connections are accepted for now.
+
+        @param why: such as C{"limits connections = 100"}.
+        """
+        self._add("accepting paused {}: {}; those who are connected go on", "time", why)
+
     def _add(self, line: str, what: str, who: str) -> None:
         key = (line, what)
         since = self._since.get(key)

@@ -21,6 +21,7 @@ from twisted.internet.interfaces import (
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from xmpproxy.accepting import Accepting
 from xmpproxy.config import Config, Listen
 from xmpproxy.interfaces import IStoppableFactory
 
@@ -60,6 +61,7 @@ class ProxyService(MultiService):
     Listens for clients, from L{privilegedStartService} to L{stopService}.
 
     @param listeners: one for each of C{config.listen}, in that order.
+    @param accepting: sees to how many connections there are.
     @param stderr: where to say why the start is refused: as a daemon it has no standard error
         of its own any more. Closed once started.
     """
@@ -71,12 +73,15 @@ class ProxyService(MultiService):
         config: Config,
         reactor: IReactorTime,
         listeners: Sequence[Listener],
+        accepting: Accepting,
         stderr: TextIO | None = None,
     ) -> None:
         super().__init__()
         self._config = config
         self._reactor = reactor
         self._listeners = listeners
+        self._accepting = accepting
+        accepting.setServiceParent(self)
         self._stderr = stderr
         self._ports: list[IListeningPort] = []
 
@@ -100,6 +105,7 @@ class ProxyService(MultiService):
 
     def _listening(self, port: IListeningPort, listen: Listen) -> None:
         self._ports.append(port)
+        self._accepting.add(port)
         self._log.info(
             "listening on {endpoint} (TLS: {tls})", endpoint=listen.endpoint, tls=listen.tls
         )

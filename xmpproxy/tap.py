@@ -19,6 +19,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python import usage
 
+from xmpproxy.accepting import Accepting
 from xmpproxy.account import Accounts
 from xmpproxy.admission import Admission
 from xmpproxy.computing import Computing
@@ -102,7 +103,8 @@ def serviceOf(config: Config) -> IService:
     def streams() -> int:
         return sum(len(each.streams) for each in upstreams.values())
 
-    service = ProxyService(config, reactor, listeners, _stderr())
+    accepting = Accepting(admission, limitLog, streams, reactor)
+    service = ProxyService(config, reactor, listeners, accepting, _stderr())
     limitLog.setServiceParent(service)
     idleSeconds = config.stream_management.idle_seconds
     KeepAlive(idleSeconds, accounts, reactor).setServiceParent(service)
