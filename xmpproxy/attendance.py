@@ -16,6 +16,7 @@ from xmpproxy.leg import Leg
 from xmpproxy.management import Management
 from xmpproxy.returned import returned
 from xmpproxy.session import Session
+from xmpproxy.shown import shown
 from xmpproxy.streammanagement import AskPolicy, Resume
 from xmpproxy.unacknowledged import Unacknowledged
 
@@ -155,7 +156,7 @@ class Attendance:
             seconds = min(seconds, ACKNOWLEDGE_SECONDS)
         log.info(
             "{jid}: lost its client, {client}; it may come back within {seconds:.0f} s",
-            jid=session.jid,
+            jid=shown(session.jid),
             client=session.clientStream.address,
             seconds=seconds,
         )

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from xmpproxy import features, ns, sasl
 from xmpproxy.computing import Compute
 from xmpproxy.downstream import Downstream
+from xmpproxy.shown import shownText
 from xmpproxy.stanza import Stanza
 from xmpproxy.upstream import Upstream
 from xmpproxy.upstreamtls import channelBindings
@@ -27,7 +28,7 @@ log = Logger()
 
 
 def _failure(condition: str, text: str = "") -> bytes:
-    inner = f"<text xml:lang='en'>{escape(text)}</text>" if text else ""
+    inner = f"<text xml:lang='en'>{escape(shownText(text))}</text>" if text else ""
     return f"<failure xmlns='{ns.SASL}'><{condition}/>{inner}</failure>".encode()
 
 
@@ -142,7 +143,7 @@ class Terminate:
 
     def _nothingToUse(self) -> str:
         text = f"the server offers none of the mechanisms we know: {', '.join(self._offered)}"
-        log.warn("login at the server given up: {text}", text=text)
+        log.warn("login at the server given up: {text}", text=shownText(text))
         return text
 
     def fromServer(self, stanza: Stanza) -> None:
@@ -200,7 +201,7 @@ class Terminate:
 
     def _giveUp(self, error: sasl.SaslError) -> None:
         """The server does not know the password's secrets, or breaks the mechanism's rules."""
-        log.warn("login at the server given up: {error}", error=error)
+        log.warn("login at the server given up: {error}", error=shownText(str(error)))
         self._give(error)
         self._upstream.closeStream()
 

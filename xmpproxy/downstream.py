@@ -29,6 +29,7 @@ from xmpproxy.config import Limits, Listen
 from xmpproxy.downstreamtls import ServerTLS
 from xmpproxy.interfaces import IStoppableFactory
 from xmpproxy.limitlog import LimitLog
+from xmpproxy.shown import shown, shownText
 from xmpproxy.splitter import StreamHeader
 from xmpproxy.stanza import Stanza
 from xmpproxy.xmlstream import RATE, OpenStreams, Reading, StanzaStream
@@ -117,7 +118,8 @@ class Downstream(StanzaStream):
     @property
     def address(self) -> str:
         """Where the client is, for people. Behind a load balancer that is known late."""
-        return str(getattr(self.transport.getPeer(), "host", "a local socket"))
+        host = getattr(self.transport.getPeer(), "host", None)
+        return "a local socket" if host is None else shown(str(host))
 
     def textReceived(self, data: bytes) -> None:
         if self.closing:
@@ -304,7 +306,7 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
             "{client}: refused: {condition}, {text}",
             client=self.xmlstream.address,
             condition=error.condition,
-            text=error.text,
+            text=shownText(error.text or ""),
         )
         self.xmlstream.closeStream(error)
         self._end(error.condition)

@@ -10,6 +10,8 @@ from twisted.words.xish import domish
 
 from xmpproxy import carbons, copies, ns
 from xmpproxy.carbons import Direction
+from xmpproxy.jid import resourceOf
+from xmpproxy.shown import legible
 from xmpproxy.stanza import Stanza
 
 #: Stands for the reader's address in a copy until somebody reads it. It occurs in no XML.
@@ -30,7 +32,7 @@ class Reader(Protocol):
     Whom a copy is made for.
 
     @ivar account: the account's bare JID.
-    @ivar address: the full JID as it is written into XML.
+    @ivar address: the full JID as it is written into XML, in double quotes.
     @ivar plain: how a plain copy of a sent message looks: mode and prefix of L{copies.sent}.
     @ivar named: what a resource is called in the prefix.
     """
@@ -121,7 +123,7 @@ class Line:
         if received:
             return copies.received(message, _READER)
         mode, prefix = reader.plain
-        prefix = prefix.format(resource=reader.named(self.sender.partition("/")[2]))
+        prefix = prefix.format(resource=legible(reader.named(resourceOf(self.sender))))
         prefix = prefix.replace("{", "{{").replace("}", "}}")  # nothing is left to fill in
         return copies.sent(message, _READER, self.sender, mode, prefix, self.id, replaces) or b""
 

@@ -24,6 +24,7 @@ from xmpproxy.computing import Compute
 from xmpproxy.downstream import Downstream, DownstreamOwner
 from xmpproxy.resumption import Resumable, Resumables
 from xmpproxy.sasl import userName
+from xmpproxy.shown import shownText
 from xmpproxy.stanza import Stanza
 from xmpproxy.stanza import parse as parseElement
 from xmpproxy.streammanagement import Enable, Failed, Refused, Resume, parse
@@ -151,7 +152,7 @@ class Login:
                 client=self._downstream.address,
                 domain=self._domain.name,
                 upstream=self._domain.upstream or "by DNS SRV",
-                why=line,
+                why=shownText(line),
             )
         told = refusals.forClient(error, self._begun) if error else None
         self._downstream.closeStream(

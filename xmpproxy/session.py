@@ -35,6 +35,7 @@ from xmpproxy.management import Management
 from xmpproxy.output import Output
 from xmpproxy.resumption import Resumables
 from xmpproxy.seat import Seat
+from xmpproxy.shown import shown, shownText
 from xmpproxy.silence import Patience
 from xmpproxy.stanza import Stanza
 from xmpproxy.upstream import Upstream
@@ -240,7 +241,9 @@ class Session(XMPPHandlerCollection):
         self._stopWaiting()
         self.account = self._accounts.join(self.seat.account, self)
         self.account.mirror.join(self.seat)
-        log.info("{jid}: bound, from {client}", jid=self.jid, client=self._downstream.address)
+        log.info(
+            "{jid}: bound, from {client}", jid=shown(self.jid), client=self._downstream.address
+        )
         self._downstream.authenticator.loggedIn()
         self.seat.outbox.put(bindResult.data)
         self._couple()
@@ -379,7 +382,12 @@ class Session(XMPPHandlerCollection):
         return False
 
     def _drop(self, stanza: Stanza, why: str) -> None:
-        log.warn("{jid}: dropped {stanza!r}: {why}", jid=self.jid, stanza=stanza, why=why)
+        log.warn(
+            "{jid}: dropped {stanza!r}: {why}",
+            jid=shown(self.jid),
+            stanza=stanza,
+            why=shownText(why),
+        )
 
     # Sending
 
@@ -469,7 +477,7 @@ class Session(XMPPHandlerCollection):
 
         @param text: what the client is told.
         """
-        log.info("{jid}: too slow: {text}", jid=self.jid, text=text)
+        log.info("{jid}: too slow: {text}", jid=shown(self.jid), text=shownText(text))
         self.output.drop()
         self._end("too slow")
         self._downstream.closeStream(StreamError("resource-constraint", text=text))
@@ -590,7 +598,7 @@ class Session(XMPPHandlerCollection):
         self._downstream = downstream
         downstream.authenticator.owner = self
         downstream.authenticator.loggedIn()
-        log.info("{jid}: resumed, from {client}", jid=self.jid, client=downstream.address)
+        log.info("{jid}: resumed, from {client}", jid=shown(self.jid), client=downstream.address)
         downstream.write(first)
         self._upstream.unregisterProducer()
         self._couple()
@@ -638,7 +646,7 @@ class Session(XMPPHandlerCollection):
             self.output.slow = (
                 False  # the transport takes all that waits, and gets time to write it
             )
-            log.warn("{jid}: the server is gone: {why}", jid=self.jid, why=why)
+            log.warn("{jid}: the server is gone: {why}", jid=shown(self.jid), why=shownText(why))
             self._end("server gone")
             told = refusals.forClient(error, begun=True) if error else None
             self._downstream.closeStream(told or StreamError("reset", text=why))
@@ -684,7 +692,7 @@ class Session(XMPPHandlerCollection):
         log.info(
             "{jid}: ended: {outcome}, from {client}, {seconds:.0f} s, {fromClient} stanzas from "
             "the client, {fromServer} from the server, {copies} copies to it, {shared} of its own",
-            jid=self.jid,
+            jid=shown(self.jid),
             outcome=outcome,
             client=self._downstream.address,
             seconds=self.clock.seconds() - self._began,

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from pyexpat import ExpatError, ParserCreate
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape
 
 from twisted.words.xish import domish
 
 from xmpproxy import ns
+from xmpproxy.shown import shown
 
 #: A start tag of well-formed XML: its qualified name, and all up to `>` with quoted `>` skipped.
 START_TAG = re.compile(rb"<([^\s/>]+)[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*>")
@@ -26,6 +27,9 @@ _MARKUP = re.compile(
 
 #: The declaration of a default namespace.
 _NAMESPACE = re.compile(rb"\sxmlns=(?:\"[^\"]*\"|'[^']*')")
+
+#: How many children the log shows.
+_MOST_SHOWN = 10
 
 
 class Stanza:
@@ -65,8 +69,11 @@ class Stanza:
 
     def __repr__(self) -> str:
         """Kind and children only: what people say to each other stays out of logs."""
-        children = ", ".join(name for _, name in self.children)
-        return f"<{self.name} type={self.type!r} [{children}]>"
+        names = [shown(name) for _, name in self.children[:_MOST_SHOWN]]
+        if len(self.children) > _MOST_SHOWN:
+            names.append("...")
+        kind = "None" if self.type is None else f"'{shown(self.type)}'"
+        return f"<{shown(self.name)} type={kind} [{', '.join(names)}]>"
 
     @property
     def type(self) -> str | None:
@@ -209,16 +216,16 @@ class Stanza:
         return None
 
 
-#: White space that attribute-value normalisation (XML 1.0, section 3.3.3) would lose.
-_ATTRIBUTE_ENTITIES = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
+#: The quote, and white space that attribute-value normalisation (XML 1.0, 3.3.3) would lose.
+_ATTRIBUTE_ENTITIES = {"\n": "&#10;", "\r": "&#13;", "\t": "&#9;", '"': "&quot;"}
 _SPECIAL = re.compile('[&<>"\n\r\t]')
 
 
 def quoted(value: str) -> str:
-    """An attribute's value as XML has it, in quotes."""
+    """An attribute's value as XML has it, in double quotes."""
     if _SPECIAL.search(value) is None:
         return f'"{value}"'
-    return quoteattr(value, _ATTRIBUTE_ENTITIES)
+    return f'"{escape(value, _ATTRIBUTE_ENTITIES)}"'
 
 
 def _startTag(data: bytes, begin: int = 0) -> re.Match[bytes]:

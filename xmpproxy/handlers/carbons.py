@@ -12,6 +12,7 @@ from xmpproxy import ns
 from xmpproxy.chain import Wants
 from xmpproxy.iqs import answer, offers, refusal
 from xmpproxy.session import Link
+from xmpproxy.shown import shown
 from xmpproxy.stanza import Stanza
 
 log = Logger()
@@ -51,7 +52,7 @@ class Carbons(Link):
                 log.warn(
                     "{jid}: the server has carbons, but refuses them to this session; "
                     "the proxy makes its copies",
-                    jid=self.parent.jid,
+                    jid=shown(self.parent.jid),
                 )
             elif self.parent.account is None:
                 seat.served = True
@@ -69,7 +70,7 @@ class Carbons(Link):
             return stanza
         reason = _fault(stanza)
         if reason:
-            log.warn("{jid}: bad request for carbons: {reason}", jid=seat.jid, reason=reason)
+            log.warn("{jid}: bad request for carbons: {reason}", jid=shown(seat.jid), reason=reason)
             error = StanzaError("bad-request", text=reason)
             self.parent.sendClient(refusal(stanza, error, asked, seat.jid))
         else:
@@ -82,9 +83,9 @@ class Carbons(Link):
         if stanza.type != "set":
             return stanza
         log.warn(
-            "{jid}: refused {sender!r} a change of its carbons: not-allowed",
-            jid=self.parent.jid,
-            sender=stanza.attributes.get("from"),
+            "{jid}: refused {sender} a change of its carbons: not-allowed",
+            jid=shown(self.parent.jid),
+            sender=shown(stanza.attributes.get("from", "nobody")),
         )
         self.parent.send(refusal(stanza, StanzaError("not-allowed")))
         return None

@@ -12,6 +12,7 @@ from xmpproxy import ns
 from xmpproxy.chain import Wants
 from xmpproxy.iqs import refusal
 from xmpproxy.session import Link
+from xmpproxy.shown import shown
 from xmpproxy.stanza import Stanza, serialize
 
 log = Logger()
@@ -118,7 +119,7 @@ class Commands(Link):
     def _choose(self, mode: str) -> None:
         seat = self.parent.seat
         seat.plain = (mode, seat.plain[1])
-        log.info("{jid}: has chosen plain copies: {mode}", jid=seat.jid, mode=mode)
+        log.info("{jid}: has chosen plain copies: {mode}", jid=shown(seat.jid), mode=mode)
 
     def _step(self, command: Element, status: str) -> Element:
         session = command.getAttribute("sessionid") or self.parent.ids.make()

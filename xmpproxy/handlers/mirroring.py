@@ -13,6 +13,7 @@ from xmpproxy.carbons import Direction, Forged
 from xmpproxy.chain import Wants
 from xmpproxy.mirror import Mirror
 from xmpproxy.session import Link
+from xmpproxy.shown import shown, shownText
 from xmpproxy.stanza import Stanza
 
 log = Logger()
@@ -68,7 +69,7 @@ class Mirroring(Link):
     def _overdue(self) -> None:
         if not self._late:
             self._late = True
-            log.warn("{jid}: the server takes long to answer a ping", jid=self.parent.jid)
+            log.warn("{jid}: the server takes long to answer a ping", jid=shown(self.parent.jid))
         self._mirror.overdue(self.parent.seat)
 
     def connectionLost(self, reason: Failure) -> None:
@@ -112,10 +113,10 @@ class Mirroring(Link):
             direction, message = carbons.unwrap(stanza, seat.account)
         except Forged as e:
             log.warn(
-                "{jid}: dropped a carbon from {sender!r}: {why}",
-                jid=seat.jid,
-                sender=stanza.attributes.get("from"),
-                why=str(e),
+                "{jid}: dropped a carbon from {sender}: {why}",
+                jid=shown(seat.jid),
+                sender=shown(stanza.attributes.get("from", "nobody")),
+                why=shownText(str(e)),
             )
             return
         to = message.attributes.get("to", seat.account)

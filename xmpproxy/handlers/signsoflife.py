@@ -11,6 +11,7 @@ from xmpproxy import ns
 from xmpproxy.chain import Wants
 from xmpproxy.ids import Ids
 from xmpproxy.session import Link
+from xmpproxy.shown import shown
 from xmpproxy.silence import Patience, Verdict
 from xmpproxy.stanza import Stanza
 
@@ -59,7 +60,7 @@ class SignsOfLife(Link):
             if verdict is Verdict.PROBE:
                 self._askClient()
             elif verdict is Verdict.GONE:
-                log.info("{jid}: the client gives no sign of life", jid=session.jid)
+                log.info("{jid}: the client gives no sign of life", jid=shown(session.jid))
                 client.transport.abortConnection()
                 return
         elif not server.reading:
