@@ -526,7 +526,7 @@ class Conversation(SynchronousTestCase):
         return DownstreamFactory(
             listen,
             self.limits,
-            {DOMAIN, OTHER_DOMAIN},
+            {self.domain.name, OTHER_DOMAIN},
             self.downstreamTLS(),
             login,
             self.admission,
@@ -677,6 +677,17 @@ class Conversation(SynchronousTestCase):
         told = [each for each in self._secrets if each.decode(errors="replace") in logged]
         self.assertEqual(told, [])
 
+    def assertOneLineEach(self) -> None:
+        """Whatever peers are called, each event is one line, of ASCII that can be seen."""
+        lines = [
+            eventAsText(event, includeTimestamp=False)
+            for event in self.events
+            if "log_failure" not in event
+        ]
+        self.assertEqual(
+            [each for each in lines if not (each.isascii() and each.isprintable())], []
+        )
+
     # The end
 
     def tearDown(self) -> None:
@@ -695,6 +706,7 @@ class Conversation(SynchronousTestCase):
         self.assertEqual(self.admission.connections, 0, "left behind")
         self.assertEqual(self.admission.logins, 0, "left behind")
         self.assertNoSecretsLogged()
+        self.assertOneLineEach()
 
 
 #: What must not be found in a log: passwords in their base64, and what people say.

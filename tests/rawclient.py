@@ -22,7 +22,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.words.protocols.jabber.jid import JID
+from twisted.words.protocols.jabber.jid import JID, InvalidFormat
 from twisted.words.xish.domish import Element
 
 from tests.mailbox import Mailbox
@@ -79,7 +79,9 @@ class RawClient:
     @param trust: PEM file of the authority that must have signed the certificate for the JID's
         domain; L{None} for the system's own authorities.
 
-    @ivar jid: the bare JID; once bound, the full JID that the server gave.
+    @ivar jid: the bare JID; once bound, the full JID that the server gave, if it can be prepared.
+    @ivar address: the same as the server has written it.
+    @ivar user: the name that it logs in with.
     @ivar features: the stream features offered last.
     @ivar header: the stream header that the server sent last.
     @ivar preface: bytes to send before anything else.
@@ -95,6 +97,8 @@ class RawClient:
         trust: Path | None = None,
     ) -> None:
         self.jid = JID(jid)
+        self.address = jid
+        self.user = str(self.jid.user)
         self.features: Element | None = None
         self.header: Element | None = None
         self.preface = b""
@@ -180,7 +184,7 @@ class RawClient:
             believed to be unsupported by the server.
         @raise AuthenticationFailed: refused; the stream can be used for another try.
         """
-        user = str(self.jid.user)
+        user = self.user
         secret = self._password if password is None else password
         if mechanism == "PLAIN":
             self._auth(mechanism, f"\0{user}\0{secret}")
@@ -205,7 +209,11 @@ class RawClient:
         )
         if result["type"] != "result":
             raise AssertionError(result.toXml())
-        self.jid = JID(str(next(next(result.elements()).elements())))
+        self.address = str(next(next(result.elements()).elements()))
+        try:
+            self.jid = JID(self.address)
+        except InvalidFormat:  # some servers allow what Twisted does not
+            self.jid = JID(self.address.partition("/")[0])
         sessions = [child for child in _children(self.features) if child.name == "session"]
         if sessions and not list(sessions[0].elements()):
             await self.iq("set", "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>")

@@ -416,6 +416,11 @@ class WhatIsWrongTests(ConfigTestCase):
             LISTEN + DOMAIN + '[[domain]]\nname = "Example.COM."',
             "domain[1].name: example.com is domain[0].name already; keep one of the two",
         )
+        self.assertProblem(
+            LISTEN + '[[domain]]\nname = "xn--mnchen-3ya.example"\n'
+            '[[domain]]\nname = "münchen.example"',
+            "domain[1].name: münchen.example is domain[0].name already; keep one of the two",
+        )
 
     def test_endpoints(self) -> None:
         for endpoint, problem in (

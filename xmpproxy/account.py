@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from xmpproxy.ids import Ids
+from xmpproxy.jid import split
 from xmpproxy.mirror import Habits, Mirror
 from xmpproxy.silence import Patience
 
@@ -27,7 +28,7 @@ class Account:
     """
     The sessions of one bare JID.
 
-    @ivar jid: the bare JID, as the server wrote it when it bound their resources.
+    @ivar jid: the bare JID, in the spelling that L{Seat.canonical} has.
     @ivar mirror: what they show each other.
     """
 
@@ -88,10 +89,14 @@ class Accounts:
             del self._live[jid]
 
     def join(self, jid: str, session: Session) -> Account:
-        """A session's resource was bound."""
+        """
+        A session's resource was bound.
+
+        @param jid: the bare JID, see L{Seat.canonical}.
+        """
         account = self._accounts.get(jid)
         if account is None:
-            habits = self._habits.setdefault(jid.rpartition("@")[2], Habits())
+            habits = self._habits.setdefault(split(jid)[1], Habits())
             account = self._accounts[jid] = Account(jid, self._makeId, habits)
         account.sessions.append(session)
         return account

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from xmpproxy import ns
 from xmpproxy.ids import ofCopy
+from xmpproxy.jid import belongs, isAccount
 from xmpproxy.stanza import Stanza, quoted
 
 
@@ -83,7 +84,8 @@ def eligible(
     if (ns.CARBONS, "private") in children or _NO_COPY in children:
         return Decision(False, "private")
     received = direction is Direction.RECEIVED
-    if received and message.attributes.get("from") in (None, account):
+    sender = message.attributes.get("from")
+    if received and (sender is None or isAccount(sender, account)):
         return Decision(False, "of the account itself")  # a notice of the server
     if kind == "error":
         return Decision(answers, "error")
@@ -118,15 +120,6 @@ def isCarbon(message: Stanza) -> bool:
     return not _CARBON.isdisjoint(message.children)
 
 
-def belongs(address: str, account: str) -> bool:
-    """
-    Whether an address is the account's own, bare or full. Servers may leave it as it was typed.
-
-    @param account: the bare JID.
-    """
-    return address.partition("/")[0].lower() == account.lower()
-
-
 #: What stands before the message in nearly all carbons, and behind it.
 _BEFORE_INNER = re.compile(
     rb"<message\s[^>\"']*(?:(?:\"[^\"]*\"|'[^']*')[^>\"']*)*>"
@@ -143,14 +136,18 @@ class Forged(Exception):
     """A message that only looks like a carbon (CVE-2017-5589 and its family)."""
 
 
-def unwrap(carbon: Stanza, account: str) -> tuple[Direction, Stanza]:
+def unwrap(carbon: Stanza, account: str, canonical: str | None = None) -> tuple[Direction, Stanza]:
     """
     The message inside of a carbon that a server sent (sections 7, 8 and 11).
 
-    @param account: the bare JID of the session's own account.
+    No spelling of the address is taken for the account's own that the server has not used for it:
+    servers may have an account that differs from this one only in case.
+
+    @param account: the bare JID of the session's own account, as the server has written it.
+    @param canonical: another spelling, of which the server was seen to mean the same by it.
     @raise Forged: it does not come from the own account, or its content cannot be true.
     """
-    if carbon.attributes.get("from") != account:
+    if carbon.attributes.get("from") not in (account, canonical or account):
         raise Forged("not from the own account")
     direction, message = _cutOut(carbon) or _takenFromTree(carbon)
     if isCarbon(message):

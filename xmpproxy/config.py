@@ -28,6 +28,7 @@ from twisted.words.protocols.jabber.xmpp_stringprep import nameprep
 
 from xmpproxy import endpoints
 from xmpproxy.certificates import CertificateError
+from xmpproxy.jid import preparedDomain
 from xmpproxy.pem import readCertificates, readKey, readPair
 
 #: Where in the document: section, position in a list of sections, key.
@@ -611,7 +612,7 @@ def _checkDomain(sections: Sections) -> Iterator[_Problem]:
     for index, domain in enumerate(sections.domain):
         place: Place = ("domain", index)
         key: Place = (*place, "name")
-        first = seen.setdefault(domain.name, key)
+        first = seen.setdefault(preparedDomain(domain.name), key)
         if first != key:
             yield _Problem(
                 key,

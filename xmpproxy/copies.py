@@ -21,7 +21,7 @@ from xml.sax.saxutils import escape
 from twisted.words.xish import domish
 
 from xmpproxy import ns
-from xmpproxy.carbons import belongs
+from xmpproxy.jid import bare, belongs, resourceOf
 from xmpproxy.stanza import Stanza, parse, quoted, serialize
 
 #: Requests that only the session which got the message itself should answer.
@@ -161,8 +161,8 @@ def sent(
         # The window of a person belongs to the bare JID; that of somebody met in a chat room to
         # the full one (XEP-0045, section 7.5).
         room = message.has(ns.MUC_USER, "x")
-        author = recipient if room else recipient.partition("/")[0]
-        prefix = prefix.format(resource=sender.partition("/")[2])
+        author = recipient if room else bare(recipient)
+        prefix = prefix.format(resource=resourceOf(sender))
     simple = _simple(message)
     if simple is not None:
         bodyLanguage, text, thread = simple

@@ -18,7 +18,7 @@ from twisted.internet.protocol import Protocol as ConnectionProtocol
 from twisted.internet.protocol import ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.words.protocols.jabber import jid, xmlstream
+from twisted.words.protocols.jabber import xmlstream
 from twisted.words.protocols.jabber.error import StreamError
 from zope.interface import implementer
 
@@ -28,6 +28,7 @@ from xmpproxy.bucket import Bucket
 from xmpproxy.config import Limits, Listen
 from xmpproxy.downstreamtls import ServerTLS
 from xmpproxy.interfaces import IStoppableFactory
+from xmpproxy.jid import preparedDomain, split
 from xmpproxy.limitlog import LimitLog
 from xmpproxy.shown import shown, shownText
 from xmpproxy.splitter import StreamHeader
@@ -435,7 +436,7 @@ class DownstreamFactory(ServerFactory):
         self._stream = _BehindBalancer if self._balanced else Downstream
         self.streams = OpenStreams[Downstream]()
         self._limits = limits
-        self._domains = domains
+        self._domains = {preparedDomain(domain): domain for domain in domains}
         self._clock = clock
 
     def buildProtocol(self, addr: IAddress | None) -> Downstream | _Refused | None:
@@ -457,13 +458,7 @@ class DownstreamFactory(ServerFactory):
 
     def domainOf(self, to: str) -> str | None:
         """The domain that a stream header is addressed to, if it is served."""
-        if to in self._domains:
-            return to
-        try:
-            domain = jid.JID(to).host
-        except (jid.InvalidFormat, UnicodeError, IndexError):  # what its stringprep raises
-            return None
-        return domain if domain in self._domains else None
+        return self._domains.get(preparedDomain(split(to)[1]))
 
     def shutdown(self) -> Deferred[None]:
         """

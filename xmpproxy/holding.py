@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from xmpproxy import carbons, ns
 from xmpproxy.carbons import Direction, Forged
+from xmpproxy.jid import bare
 from xmpproxy.stanza import Stanza
 
 #: How many stanzas are held at most. With one more the client gets them all.
@@ -84,7 +85,7 @@ def topic(stanza: Stanza, jid: str) -> Topic | None:
     if stanza.name == "presence":
         return _presence(stanza, jid)
     if stanza.name == "message":
-        return _message(stanza, jid.partition("/")[0])
+        return _message(stanza, bare(jid))
     return None
 
 

@@ -103,7 +103,8 @@ class Line:
         """A copy for this session, C{b""} if there is nothing to show."""
         if due is Due.NOTHING:
             return b""
-        kind: object = due
+        # Sessions of one account may have different spellings of its address.
+        kind: object = (due, reader.account)
         replaces = None
         if due is Due.PLAIN_COPY and self.direction is Direction.SENT:
             if self.message.has(ns.CORRECTION, "replace"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable
 from typing import Protocol
@@ -12,11 +11,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.words.protocols.jabber import jid
 from twisted.words.protocols.jabber.error import StreamError
 from twisted.words.xish import domish
 
-from xmpproxy import features, ns, refusals
+from xmpproxy import features, jid, ns, refusals
 from xmpproxy.account import Accounts
 from xmpproxy.admission import FAILED_LOGINS, accountKey
 from xmpproxy.authentication import Relay, Terminate
@@ -54,10 +52,6 @@ _NO_GUESSES = frozenset(
         "temporary-auth-failure",
     }
 )
-
-#: Nearly all full JIDs: all that is in them is what stringprep leaves alone, case included. To ask
-#: it takes longer than all else that becomes of a bind result.
-_SIMPLE = re.compile("""[a-z0-9._+-]+@[a-z0-9.-]+/[!-~]+""")
 
 
 class Starting(DownstreamOwner, UpstreamOwner, Protocol):
@@ -438,7 +432,7 @@ class Login:
                 self._start(answer, bound, rest, pipelined)
                 return
             self._unasked = answer
-            if self._takesOver(self._resume[0], bound.partition("/")[0]):
+            if self._takesOver(self._resume[0], jid.bare(bound)):
                 return  # nothing is read of the client before that is settled
         pipelined, self._pipelined = self._pipelined, []
         self._binding = None
@@ -527,12 +521,7 @@ def _boundJid(answer: Stanza, domain: str) -> str:
     )
     if not text:
         raise ValueError("the server bound no resource")
-    if _SIMPLE.fullmatch(text) and text.partition("@")[2].partition("/")[0] == domain:
-        return text
-    try:
-        bound = jid.JID(text)
-    except (jid.InvalidFormat, UnicodeError, IndexError):  # what its stringprep raises
-        raise ValueError(f"the server bound {text!r}, which is no JID") from None
-    if bound.host != domain or not bound.user or not bound.resource:
-        raise ValueError(f"the server bound {text!r}, which is no session of {domain}")
-    return text
+    local, host, resource = jid.split(text)
+    if not (local and resource and jid.isDomain(host, domain)):
+        raise ValueError(f"the server bound {text}, which is no session of {domain}")
+    return text  # what it allows in the rest is its own business

@@ -27,6 +27,7 @@ from collections.abc import Callable
 
 from xmpproxy import carbons, ns
 from xmpproxy.carbons import Decision, Direction
+from xmpproxy.jid import belongs, resourceOf, same
 from xmpproxy.line import Due, Line
 from xmpproxy.seat import Credit, Seat, key
 from xmpproxy.stanza import Stanza
@@ -134,6 +135,8 @@ class Mirror:
         """
         sent = direction is Direction.SENT
         sender = message.attributes.get("from", seat.account)
+        if sent:
+            sender = self._asBound(sender)
         told = sent and (any(each.jid == sender for each in self.seats) or seat.misses(sender))
         if told and not seat.served:
             return _FORK  # sent() has shown it
@@ -164,6 +167,14 @@ class Mirror:
         self._owe(seat, line)
         return _NEW
 
+    def _asBound(self, jid: str) -> str:
+        """A full JID of the account's own, in the spelling of the session's that has it."""
+        jids = [each.jid for each in self.seats]
+        if jid in jids:
+            return jid
+        resource = resourceOf(jid)
+        return next((each for each in jids if resourceOf(each) == resource), jid)
+
     def passed(self, seat: Seat, number: int) -> None:
         """The server has handled everything up to this credit: no fork can come any more."""
         seat.passed(number)
@@ -181,7 +192,7 @@ class Mirror:
         if len(self.seats) == 1 or self.served:
             return _ALONE
         to = message.attributes.get("to")
-        if to is None or carbons.belongs(to, seat.account):
+        if to is None or belongs(to, seat.account):
             return _TO_ONESELF  # the server brings it, or received() copies it
         decision = self._eligible(message, Direction.SENT, seat.account, to)
         if decision.copy:
@@ -206,7 +217,7 @@ class Mirror:
     def _answers(self, error: Stanza, direction: Direction, peer: str) -> bool:
         """Whether an error answers a message that was eligible, and went the other way."""
         return any(
-            id == error.id and way is not direction and each.lower() == peer.lower()
+            id == error.id and way is not direction and same(each, peer)
             for way, each, id in self._conversation
         )
 

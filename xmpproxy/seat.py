@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from xml.sax.saxutils import escape
 
 from xmpproxy.carbons import Direction
 from xmpproxy.holding import Holding
+from xmpproxy.jid import bare, resourceOf, same
 from xmpproxy.line import Due, Line
 from xmpproxy.outbox import Outbox, Slot
-from xmpproxy.stanza import Stanza
+from xmpproxy.stanza import Stanza, quoted
 
 #: How many messages a session may be owed at most. The oldest is given up then: its copy is shown,
 #: and if the message itself comes after all, that is shown, too.
@@ -64,7 +64,9 @@ class Seat:
 
     @ivar jid: its full JID.
     @ivar account: its bare JID.
-    @ivar address: the full JID as it is written into XML.
+    @ivar canonical: the bare JID in the spelling that all sessions of the account have in common;
+        as the server has written it, until it is known that another one means the same.
+    @ivar address: the full JID as it is written into XML, in double quotes.
     @ivar plain: how a plain copy of a sent message looks: mode and prefix of L{copies.sent}.
     @ivar named: what a resource is called in the prefix.
     @ivar carbons: whether its client has enabled carbons.
@@ -93,6 +95,7 @@ class Seat:
         "address",
         "asked",
         "await_",
+        "canonical",
         "carbons",
         "copied",
         "holding",
@@ -118,8 +121,8 @@ class Seat:
         @param write: sends bytes to the client.
         """
         self.jid = jid
-        self.account = jid.partition("/")[0]
-        self.address = escape(jid, {'"': "&quot;", "'": "&apos;"}).encode()
+        self.account = self.canonical = bare(jid)
+        self.address = quoted(jid)[1:-1].encode()
         self.plain = (mode, prefix)
         self.named = named
         self.carbons = False
@@ -208,7 +211,10 @@ class Seat:
 
     def wasShown(self, peer: str | None, id: str | None) -> bool:
         """Whether a plain copy of an incoming message had this sender and id."""
-        return (peer, id) in self._shown
+        if peer is None or (peer, id) in self._shown:
+            return (peer, id) in self._shown
+        # A client may have its own spelling of whom it answers.
+        return any(each == id and who and same(who, peer) for who, each in self._shown)
 
     def shownAs(self, sender: str, id: str | None) -> str | None:
         """The id of the plain copy of what a session sent under this id, if there was one."""
@@ -231,7 +237,8 @@ class Seat:
 
     def misses(self, jid: str) -> bool:
         """Whether that may be so of this one."""
-        return any(each == jid for _, each in self._missed)
+        resource = resourceOf(jid)  # that of the account's own
+        return any(resourceOf(each) == resource for _, each in self._missed)
 
     def _awaitNow(self) -> int:
         self._last += 1

@@ -31,6 +31,7 @@ from xmpproxy.chain import Wants, Way
 from xmpproxy.downstream import Downstream
 from xmpproxy.features import Offers
 from xmpproxy.ids import Ids
+from xmpproxy.jid import isDomain, resourceOf, same
 from xmpproxy.management import Management
 from xmpproxy.output import Output
 from xmpproxy.resumption import Resumables
@@ -208,7 +209,7 @@ class Session(XMPPHandlerCollection):
         self.fromClient = self.fromServer = self.toServer = 0
         self._private = [0, 0]  # answers to questions of ours, from the client and from the server
         listen = downstream.authenticator.factory.listen
-        mode = mirror.modeOf(jid.partition("/")[2], listen)
+        mode = mirror.modeOf(resourceOf(jid), listen)
         self.seat = Seat(jid, self.output.gather, mode, mirror.prefix, mirror.nameOf)
         for make in chain.links:
             make().setHandlerParent(self)
@@ -239,7 +240,7 @@ class Session(XMPPHandlerCollection):
         fromClient, fromServer = self._held
         self._held = None
         self._stopWaiting()
-        self.account = self._accounts.join(self.seat.account, self)
+        self.account = self._accounts.join(self.seat.canonical, self)
         self.account.mirror.join(self.seat)
         log.info(
             "{jid}: bound, from {client}", jid=shown(self.jid), client=self._downstream.address
@@ -404,14 +405,15 @@ class Session(XMPPHandlerCollection):
 
     def ask(
         self, kind: str, payload: str, answered: Callable[[Stanza], None], to: str | None = None
-    ) -> None:
+    ) -> str:
         """
         Send an iq to the account's server.
 
-        @param kind: C{"get"} or C{"set"}.
+        @param kind: C{"get"}, C{"set"}, or C{"result"} for what the server is to bring back here.
         @param payload: the child element.
         @param to: the account itself, if not the server is meant.
         @param answered: called with the answer, a result or an error. The client never sees it.
+        @return: by what C{forget} knows the question.
         """
         id = self._questions.make()
         self._asked[id] = answered
@@ -419,10 +421,26 @@ class Session(XMPPHandlerCollection):
             to = self.domain
         address = "" if to is None else f" to={quoteattr(to)}"
         self.send(f"<iq type='{kind}' id='{id}'{address}>{payload}</iq>".encode())
+        return id
 
     def ping(self, answered: Callable[[], None]) -> None:
         """Ping the server (XEP-0199). It has handled all that was sent before when it answers."""
         self.ask("get", f"<ping xmlns='{ns.PING}'/>", lambda _: answered())
+
+    def forget(self, id: str) -> None:
+        """Wait no longer for the answer to a question."""
+        self._asked.pop(id, None)
+        if not self._asked:
+            self._asked = {}  # the one that was emptied keeps its size
+
+    def mayAnswer(self, sender: str | None) -> bool:
+        """Whether somebody may answer what the server or the account was asked."""
+        return (
+            sender in (None, self.domain, self.seat.account, self.jid)
+            or isDomain(sender, self.domain)
+            or same(sender, self.seat.account)
+            or same(sender, self.jid)
+        )
 
     def _answers(self, stanza: Stanza) -> bool:
         """Whether this is the answer to a question of ours. Our ids cannot be guessed."""
@@ -431,13 +449,11 @@ class Session(XMPPHandlerCollection):
         if stanza.fault is not None:
             return False
         # What a server leaves out or writes here differs; that nobody else can answer does not.
-        sender = stanza.attributes.get("from")
-        if sender not in (None, self.domain, self.seat.account, self.jid):
+        if not self.mayAnswer(stanza.attributes.get("from")):
             return False
         self._private[1] += 1
-        answered = self._asked.pop(stanza.id)
-        if not self._asked:
-            self._asked = {}  # the one that was emptied keeps its size
+        answered = self._asked[stanza.id]
+        self.forget(stanza.id)
         answered(stanza)
         return True
 

@@ -11,6 +11,7 @@ from twisted.words.protocols.jabber.error import StanzaError
 from xmpproxy import ns
 from xmpproxy.chain import Wants
 from xmpproxy.iqs import answer, offers, refusal
+from xmpproxy.jid import isAccount, isDomain
 from xmpproxy.session import Link
 from xmpproxy.shown import shown
 from xmpproxy.stanza import Stanza
@@ -66,7 +67,8 @@ class Carbons(Link):
         """The client enables or disables carbons (sections 4 and 5)."""
         seat = self.parent.seat
         asked = stanza.attributes.get("to", seat.account)
-        if stanza.type not in ("set", "get") or asked not in (seat.account, self.parent.domain):
+        ours = isAccount(asked, seat.account) or isDomain(asked, self.parent.domain)
+        if stanza.type not in ("set", "get") or not ours:
             return stanza
         reason = _fault(stanza)
         if reason:

@@ -11,6 +11,7 @@ from twisted.words.xish.domish import Element
 from xmpproxy import ns
 from xmpproxy.chain import Wants
 from xmpproxy.iqs import refusal
+from xmpproxy.jid import isAccount
 from xmpproxy.session import Link
 from xmpproxy.shown import shown
 from xmpproxy.stanza import Stanza, serialize
@@ -53,7 +54,8 @@ class Commands(Link):
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:
         """An iq that is about a command, perhaps."""
-        if stanza.attributes.get("to") not in (None, self.parent.seat.account) or not stanza.id:
+        account = self.parent.seat.account
+        if not isAccount(stanza.attributes.get("to", account), account) or not stanza.id:
             return stanza
         payload = stanza.element.firstChildElement()
         assert payload is not None, "that is why it came here"

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from xmpproxy import ns
 from xmpproxy.chain import Wants
+from xmpproxy.jid import isAccount, isDomain
 from xmpproxy.session import Link
 from xmpproxy.stanza import Stanza, parse
 
@@ -48,9 +49,9 @@ class Disco(Link):
         """What we do at an address. None is the account's (RFC 6120, section 10.3.3)."""
         if self.parent.seat.served:
             return ()
-        if to is None or to == self.parent.seat.account:
+        if to is None or isAccount(to, self.parent.seat.account):
             return (ns.CARBONS, ns.CARBONS_RULES, ns.COMMANDS)
-        return (ns.CARBONS, ns.CARBONS_RULES) if to == self.parent.domain else ()
+        return (ns.CARBONS, ns.CARBONS_RULES) if isDomain(to, self.parent.domain) else ()
 
     def serverStanza(self, stanza: Stanza) -> Stanza | None:
         """An answer to the client, or presence."""
@@ -61,7 +62,7 @@ class Disco(Link):
             return stanza
         parent = self.parent
         sender = stanza.attributes.get("from")
-        if sender not in (None, parent.seat.account, parent.domain, parent.jid):
+        if not parent.mayAnswer(sender):
             return stanza  # somebody else's; clients' ids are easily guessed
         self._asked.remove(asked)
         if stanza.type != "result":

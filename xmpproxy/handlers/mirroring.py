@@ -11,6 +11,7 @@ from xmpproxy import carbons, ns
 from xmpproxy.barrier import Barrier
 from xmpproxy.carbons import Direction, Forged
 from xmpproxy.chain import Wants
+from xmpproxy.jid import belongs, isAccount
 from xmpproxy.mirror import Mirror
 from xmpproxy.session import Link
 from xmpproxy.shown import shown, shownText
@@ -93,7 +94,7 @@ class Mirroring(Link):
         """Whether an error is the answer to a copy (XEP-0280, section 10.3). Carbons have no id."""
         seat = self.parent.seat
         to = error.attributes.get("to")
-        carbon = seat.carbons and not seat.served and to == seat.account
+        carbon = seat.carbons and not seat.served and to is not None and isAccount(to, seat.account)
         return carbon or self.parent.ids.made(error.id) or seat.wasShown(to, error.id)
 
     def serverStanza(self, stanza: Stanza) -> Stanza | None:
@@ -110,7 +111,7 @@ class Mirroring(Link):
         """The server's copy of what another session got or sent."""
         seat = self.parent.seat
         try:
-            direction, message = carbons.unwrap(stanza, seat.account)
+            direction, message = carbons.unwrap(stanza, seat.account, seat.canonical)
         except Forged as e:
             log.warn(
                 "{jid}: dropped a carbon from {sender}: {why}",
@@ -120,6 +121,6 @@ class Mirroring(Link):
             )
             return
         to = message.attributes.get("to", seat.account)
-        if direction is Direction.SENT and carbons.belongs(to, seat.account):
+        if direction is Direction.SENT and belongs(to, seat.account):
             return  # written to oneself: it comes as received, too
         self._mirror.carbon(seat, stanza, direction, message)
