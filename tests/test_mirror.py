@@ -610,6 +610,19 @@ class CarbonsForSome(Account):
         self.assertEqual((self.balcony.shows, self.chamber.shows), (["1", "2"], ["1", "2"]))
         self.assertIn(b"<delay", self.chamber.sent[-1])
 
+    def test_resent(self) -> None:
+        """What comes again on a stream that was resumed is not such: there are carbons of it."""
+        for window in (self.balcony, self.chamber):
+            window.served = True
+        for mark in (
+            f"<delay xmlns='{ns.DELAY}' from='{ACCOUNT}' stamp='2026-01-01T00:00:00Z'/>",
+            f"<delay xmlns='{ns.DELAY}' from='x' stamp='2026-01-01T00:00:00Z'>Resent</delay>",
+        ):
+            self.balcony.gets(incoming("1", mark))
+            self.assertFalse(self.chamber.owed)
+        self.balcony.gets(incoming("2", mark + DELAY))
+        self.assertTrue(self.chamber.owed)
+
 
 class KnownServer(Account):
     """The server was seen to leave C{to} as it was written."""

@@ -25,6 +25,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.words.xish import domish
+
 from xmpproxy import carbons, ns
 from xmpproxy.carbons import Decision, Direction
 from xmpproxy.jid import belongs, resourceOf, same
@@ -105,7 +107,8 @@ class Mirror:
 
         @return: whether the siblings may get copies, and why.
         """
-        left = self._leftToServer(message)
+        stored = _wasStored(message, seat.account)
+        left = self.served and not stored
         if not seat.owed and (left or len(self.seats) == 1):
             seat.outbox.put(message.data)
             return _ALONE
@@ -121,7 +124,7 @@ class Mirror:
             return _ALONE
         line = Line(message, Direction.RECEIVED, sender, stamped=seat.stamped)
         atOnce = self._isForOne(seat, message)
-        self._owe(seat, line, atOnce=atOnce, stored=_wasStored(message))
+        self._owe(seat, line, atOnce=atOnce, stored=stored)
         return decision
 
     def carbon(self, seat: Seat, carbon: Stanza, direction: Direction, message: Stanza) -> Decision:
@@ -147,7 +150,8 @@ class Mirror:
             seat.copied += 1
         else:
             shown = seat.copyOf(line, seat.due(line))
-        left = self._leftToServer(message)
+        # Servers bring what was stored while nobody was there to one session, without carbons.
+        left = self.served and not _wasStored(message, seat.account)
         if left and not seat.owed:
             if shown:
                 seat.outbox.put(shown)
@@ -202,10 +206,6 @@ class Mirror:
                     seat.shared += sibling.show(line)
         return decision
 
-    def _leftToServer(self, message: Stanza) -> bool:
-        # Servers bring what was stored while nobody was there to one session, without carbons.
-        return self.served and not _wasStored(message)
-
     def _eligible(self, message: Stanza, direction: Direction, account: str, peer: str) -> Decision:
         answers = message.type == "error" and self._answers(message, direction, peer)
         decision = carbons.eligible(message, direction, account, answers=answers)
@@ -249,10 +249,21 @@ class Mirror:
                 sibling.owe(Credit(common, line, due), atOnce=atOnce and not served)
 
 
-def _wasStored(message: Stanza) -> bool:
+def _wasStored(message: Stanza, account: str) -> bool:
     """
     Whether the server may have kept a message while no session was there (XEP-0160). What it holds
-    back for inactive clients (XEP-0352) has a delay, too, but no body.
+    back for inactive clients (XEP-0352) has a delay, too, but no body. What it sends again after a
+    stream was resumed (XEP-0198) has both, but it was for a session that was there.
+
+    @param account: the bare JID.
     """
     children = message.children
-    return (ns.DELAY, "delay") in children and (ns.CLIENT, "body") in children
+    if (ns.DELAY, "delay") not in children or (ns.CLIENT, "body") not in children:
+        return False
+    delays = message.element.elements(ns.DELAY, "delay")
+    return not all(_wasResent(delay, account) for delay in delays)
+
+
+def _wasResent(delay: domish.Element, account: str) -> bool:
+    """Whether it is the mark of a stanza that is sent again: Prosody's, or ejabberd's."""
+    return delay.getAttribute("from") == account or str(delay) == "Resent"
