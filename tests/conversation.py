@@ -440,6 +440,8 @@ class Conversation(SynchronousTestCase):
 
     @cvar listen: the listener that clients connect to. No TLS, unless a subclass says otherwise.
     @cvar domain: the domain that is proxied, likewise.
+    @cvar enable: how the proxy enables stream management with the server,
+    @cvar enabled: and what the server answers.
     @ivar network: the network, and the clock.
     @ivar host: the account's server: who takes the proxy's connections.
     @ivar factory: the listener that clients connect to now.
@@ -453,6 +455,8 @@ class Conversation(SynchronousTestCase):
     mirror: ClassVar = config.Mirror()
     limits: ClassVar = config.Limits()
     streamManagement: ClassVar = config.StreamManagement()
+    enable: ClassVar = f"<enable xmlns='{ns.STREAM_MANAGEMENT[0]}'/>"
+    enabled: ClassVar = f"<enabled xmlns='{ns.STREAM_MANAGEMENT[0]}'/>"
     chain: ClassVar[Chain] = CHAIN
 
     def setUp(self) -> None:
@@ -635,8 +639,8 @@ class Conversation(SynchronousTestCase):
         server.gets(f"<iq type='set' id='bind'>{request}</iq>")
         server.sends(bound(jid))
         if managed:
-            server.gets(f"<enable xmlns='{ns.STREAM_MANAGEMENT[0]}'/>")
-            server.sends(f"<enabled xmlns='{ns.STREAM_MANAGEMENT[0]}'/>")
+            server.gets(self.enable)
+            server.sends(self.enabled)
         if self.mirror.server_carbons == "auto":
             server.answersDisco(*[ns.CARBONS] * carbons)
             if carbons:

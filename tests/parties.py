@@ -167,6 +167,10 @@ class Window(Party):
         """Wait until all is acknowledged."""
         await self.persist(lambda: self.client.acknowledged())
 
+    async def isAnswered(self) -> None:
+        """Wait until the server has answered it."""
+        await self.persist(lambda: self.client.sync())
+
     async def isCut(self) -> None:
         """Its link breaks."""
         client = self.client

@@ -90,6 +90,7 @@ class WhatIsRightTests(ConfigTestCase):
                         auth="auto",
                         registration=False,
                         accept_plaintext=False,
+                        upstream_resume=False,
                     ),
                 ),
                 mirror=Mirror(
@@ -136,6 +137,7 @@ class WhatIsRightTests(ConfigTestCase):
             upstream-trust = "ca.pem"
             auth = "terminate"
             registration = true
+            upstream-resume = true
             [[domain]]
             name = "example.org"
             [mirror]
@@ -483,6 +485,16 @@ class WhatIsWrongTests(ConfigTestCase):
                 problem,
             )
             self.load(text + "accept-plaintext = true\n")
+
+    def test_upstreamResume(self) -> None:
+        """Who is to log in again must have done so the first time."""
+        for auth, right in (("relay", False), ("terminate", True), ("auto", True)):
+            text = LISTEN + DOMAIN + f'upstream-resume = true\nauth = "{auth}"\n'
+            if right:
+                self.assertTrue(self.load(text).domain[0].upstream_resume)
+            else:
+                (problem,) = self.problems(text)
+                self.assertTrue(problem.startswith("domain[0].upstream-resume: the proxy cannot"))
 
     def test_client(self) -> None:
         """Sections within a section are called by their whole name."""

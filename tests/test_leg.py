@@ -23,6 +23,18 @@ class LegTests(SynchronousTestCase):
         self.assertEqual([leg.h(each) for each in (0, 9, 10, 11, 15)], [0, 0, 0, 1, 5])
         self.assertEqual(leg.answer(12), Answer(2).written(SM))
 
+    def test_unheard(self) -> None:
+        """What the peer sends again when it is told less than has come; never what came before."""
+        leg = Leg(SM, came=10, sent=0)
+        self.assertEqual([leg.unheard(each, 15) for each in (0, 10, 11, 15)], [5, 5, 4, 0])
+
+    @given(st.integers(0, 50), st.integers(0, 50), st.integers(0, 50))
+    def test_unheardIsTheRest(self, came: int, more: int, handled: int) -> None:
+        """It is what has come since then, less what is told."""
+        leg = Leg(SM, came, sent=0)
+        handled = min(handled, came + more)
+        self.assertEqual(leg.unheard(handled, came + more) + leg.h(handled), more)
+
     def test_modulus(self) -> None:
         """The counter begins anew."""
         leg = Leg(SM, came=10, sent=0)

@@ -37,7 +37,10 @@ class Relay:
     SASL between client and server, untouched.
 
     @ivar mechanisms: what the client is offered.
+    @ivar keys: L{None}: how to log in is the client's secret.
     """
+
+    keys: sasl.ScramKeys | None = None
 
     def __init__(
         self,
@@ -73,9 +76,11 @@ class Terminate:
     SASL with the client by PLAIN, and with the server by the best mechanism there is.
 
     @ivar mechanisms: what the client is offered.
+    @ivar keys: by what we can log in again, once the client is logged in; L{None}: not at all.
     """
 
     mechanisms = ("PLAIN",)
+    keys: sasl.ScramKeys | None = None
 
     def __init__(
         self,
@@ -167,6 +172,7 @@ class Terminate:
                 text = str(stanza.element)
                 mechanism.finish(sasl.decode(text) if text else None)
                 self._mechanism = None
+                self.keys = mechanism.keys
                 self._downstream.write(f"<success xmlns='{ns.SASL}'/>".encode())
                 self._succeeded()
         except sasl.SaslError as e:

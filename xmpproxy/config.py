@@ -174,6 +174,8 @@ class Domain(_Section):
     @ivar auth: whether a client's SASL exchange is passed on, or ends here.
     @ivar registration: whether in-band registration (XEP-0077) is passed on.
     @ivar accept_plaintext: whether C{upstream_tls = "none"} is accepted beyond loopback.
+    @ivar upstream_resume: whether the proxy keeps by what to log in again, and resumes the stream
+        to the server (XEP-0198) when its connection is lost.
     """
 
     name: DomainName = Field(examples=["example.com"])
@@ -183,6 +185,7 @@ class Domain(_Section):
     auth: Literal["auto", "relay", "terminate"] = "auto"
     registration: Switch = False
     accept_plaintext: Switch = False
+    upstream_resume: Switch = False
 
 
 class Client(_Section):
@@ -630,6 +633,13 @@ def _checkDomain(sections: Sections) -> Iterator[_Problem]:
                     "or accept the risk with accept-plaintext = true in the configuration file",
                     ((*place, "upstream"), (*place, "accept-plaintext")),
                 )
+        if domain.upstream_resume and domain.auth == "relay":
+            yield _Problem(
+                (*place, "upstream-resume"),
+                'the proxy cannot log in again where clients do that themselves (auth = "relay"); '
+                'write auth = "terminate", or "auto", or leave upstream-resume out',
+                ((*place, "auth"),),
+            )
         yield from _problemsOf(
             readCertificates, [domain.upstream_trust], (*place, "upstream-trust")
         )

@@ -39,6 +39,14 @@ class Leg:
         """The same as an C{<a/>}."""
         return Answer(self.h(handled)).written(self.namespace)
 
+    def unheard(self, handled: int, came: int) -> int:
+        """
+        How many stanzas the peer still has, if it is told L{h} of C{handled}.
+
+        @param came: how many have come on this stream.
+        """
+        return came - max(handled, self._came)
+
     def request(self) -> bytes:
         """An C{<r/>}."""
         self.asking = True

@@ -20,6 +20,7 @@ from xmpproxy.admission import FAILED_LOGINS, accountKey
 from xmpproxy.authentication import Relay, Terminate
 from xmpproxy.computing import Compute
 from xmpproxy.downstream import Downstream, DownstreamOwner
+from xmpproxy.reconnection import Reconnector
 from xmpproxy.resumption import Resumable, Resumables
 from xmpproxy.sasl import userName
 from xmpproxy.shown import shownText
@@ -57,9 +58,10 @@ _NO_GUESSES = frozenset(
 class Starting(DownstreamOwner, UpstreamOwner, Protocol):
     """A session that takes over both streams."""
 
-    def start(self, bindResult: Stanza) -> None:
+    def start(self, bindResult: Stanza, reconnector: Reconnector | None) -> None:
         """
         @param bindResult: the server's answer to the client, which has not been passed on.
+        @param reconnector: by what to go back to the server; L{None} if that is not possible.
         """
 
 
@@ -87,6 +89,7 @@ class Login:
         self._compute = compute
         self._upstream: Upstream | None = None
         self._sasl: Relay | Terminate | None = None
+        self._reconnector: Reconnector | None = None
         self._features: Stanza | None = None  # of the server, after SASL
         self._started = False  # the client's stream after SASL
         self._binding: str | None = None  # id of the request that the server has to answer
@@ -155,12 +158,24 @@ class Login:
 
     def _succeeded(self) -> None:
         """SASL is done: both streams begin anew."""
-        assert self._upstream is not None
+        assert self._upstream is not None and self._sasl is not None
         self._failures.succeeded(self._address, self._account)
+        if self._domain.upstream_resume:
+            self._reconnector = self._reconnectorOf(self._sasl)
         self._sasl = None
         self._asked = True
         self._downstream.reset()
         self._upstream.restart()
+
+    def _reconnectorOf(self, way: Relay | Terminate) -> Reconnector | None:
+        if way.keys is not None:
+            return Reconnector(self._upstreams, way.keys)
+        if isinstance(way, Relay):
+            why = 'the clients log in themselves; to let the proxy do it write auth = "terminate"'
+        else:
+            why = "the server offers no SCRAM, without which the proxy would have to keep passwords"
+        self._upstreams.complain(why)
+        return None
 
     def _offerBinding(self) -> None:
         if self._started and self._features is not None:
@@ -459,7 +474,7 @@ class Login:
             self._tooMany(answer, account)
             return
         session = self._bound(self._downstream, self._upstream, bound, self._offers)
-        session.start(answer)
+        session.start(answer, self._reconnector)
         if rest:
             session.upstreamStanzas(rest)
         if pipelined:
@@ -485,6 +500,11 @@ class Login:
             self._sasl = None  # which has a method of this object
         if not self._over:
             self._lose(why, error)
+
+    def upstreamVanished(self, why: str) -> bool:
+        """So is its connection."""
+        self.upstreamLost(why, None)
+        return False
 
 
 _LATER = (

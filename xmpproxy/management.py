@@ -46,6 +46,36 @@ class Management:
         """Whether the server keeps what the client has not handled."""
         return False
 
+    @property
+    def serverWaits(self) -> float:
+        """For how many seconds the server waits for us if its connection is lost; 0: not at all."""
+        return 0.0
+
+    def sendingServer(self, data: bytes) -> bytes:
+        """
+        Stanzas are written to a server that may be resumed.
+
+        @return: what is to be written behind them.
+        """
+        return b""
+
+    def resumption(self) -> bytes:
+        """The C{<resume/>} for the server."""
+        raise NotImplementedError
+
+    def serverResumed(self, h: int) -> int:
+        """
+        The server is back: send it again what it has not handled.
+
+        @param h: how many stanzas it has handled.
+        @return: how many stanzas that have come before it will send again.
+        @raise StreamError: C{h} cannot be.
+        """
+        raise NotImplementedError
+
+    def serverHandled(self, h: int) -> None:
+        """The server is not resumed, but so many stanzas were handled."""
+
     def askClient(self) -> None:
         """Nothing more was sent to the client for a while: ask what it has handled."""
 

@@ -34,13 +34,15 @@ from xmpproxy.ids import Ids
 from xmpproxy.jid import isDomain, resourceOf, same
 from xmpproxy.management import Management
 from xmpproxy.output import Output
+from xmpproxy.outstanding import Outstanding
+from xmpproxy.reconnection import Reconnection, Reconnector
 from xmpproxy.resumption import Resumables
 from xmpproxy.seat import Seat
 from xmpproxy.shown import shown, shownText
 from xmpproxy.silence import Patience
 from xmpproxy.stanza import Stanza
 from xmpproxy.upstream import Upstream
-from xmpproxy.xmlstream import PEER, Reading
+from xmpproxy.xmlstream import FULL, PEER, Reading
 
 log = Logger()
 
@@ -124,11 +126,14 @@ class Session(XMPPHandlerCollection):
     @ivar away: whether the client's stream was lost, and the client may come back.
     @ivar full: whether the client leaves too much unacknowledged.
     @ivar mostUnhandled: how many of the server's stanzas a client may leave unacknowledged.
+    @ivar reconnector: by what to go back to the server; L{None} if that is not possible.
+    @ivar outstanding: what the server may not have, if its stream may be resumed.
     """
 
     # Beyond 30 attributes each session would have a dictionary of 1.5 KiB.
     __slots__ = (
         "_accounts",
+        "_again",
         "_asked",
         "_began",
         "_chain",
@@ -141,6 +146,7 @@ class Session(XMPPHandlerCollection):
         "_preparing",
         "_private",
         "_questions",
+        "_reconnection",
         "_serverGone",
         "_serverOutput",
         "_streams",
@@ -159,7 +165,9 @@ class Session(XMPPHandlerCollection):
         "mostUnhandled",
         "offers",
         "output",
+        "outstanding",
         "readSince",
+        "reconnector",
         "resumables",
         "seat",
         "toServer",
@@ -199,6 +207,10 @@ class Session(XMPPHandlerCollection):
         self._asked: dict[str, Callable[[Stanza], None]] = {}
         self._serverOutput: list[bytes] = []
         self.full = False  # the client does not acknowledge as much as it gets
+        self.reconnector: Reconnector | None = None
+        self.outstanding: Outstanding | None = None
+        self._reconnection: Reconnection | None = None  # while there is no stream to the server
+        self._again = 0  # stanzas that the server will send again
         self._held: tuple[list[Stanza], list[Stanza]] | None = ([], [])  # until ready
         self._patience: IDelayedCall | None = None
         self._preparing: Deferred[Any] | None = None
@@ -217,12 +229,14 @@ class Session(XMPPHandlerCollection):
 
     # Beginning
 
-    def start(self, bindResult: Stanza) -> None:
+    def start(self, bindResult: Stanza, reconnector: Reconnector | None = None) -> None:
         """
         Take over both streams. The client gets the server's answer to its bind request when all
         links are prepared: no message meets a session that does not know what to do with it.
         """
         self._accounts.begin(self.seat.account)
+        if self.resumables.seconds:
+            self.reconnector = reconnector
         self._downstream.authenticator.owner = self
         self._upstream.authenticator.owner = self
         for link in self._links:
@@ -247,21 +261,28 @@ class Session(XMPPHandlerCollection):
         )
         self._downstream.authenticator.loggedIn()
         self.seat.outbox.put(bindResult.data)
-        self._couple()
-        if self._idleSeconds:
-            self._upstream.transport.timeOut(self._idleSeconds)
-        self._upstream.unwanted = self._unwantedFromServer
+        self._coupleClient()
+        self._coupleServer()
         self.upstreamStanzas(fromServer)
         self.downstreamStanzas(fromClient)
 
-    def _couple(self) -> None:
-        """Each side is read as fast as the other takes it."""
+    # Each side is read as fast as the other takes it.
+
+    def _coupleClient(self) -> None:
         downstream = self._downstream
         downstream.transport.registerProducer(self, True)
-        self._upstream.transport.registerProducer(Reading(downstream), True)
         if self._idleSeconds:
             downstream.transport.timeOut(self._idleSeconds)
         downstream.unwanted = self._unwantedFromClient
+        if self.outstanding is not None:
+            self.holdClient(self.outstanding.full)
+
+    def _coupleServer(self) -> None:
+        upstream = self._upstream
+        upstream.transport.registerProducer(Reading(self._downstream), True)
+        if self._idleSeconds:
+            upstream.transport.timeOut(self._idleSeconds)
+        upstream.unwanted = self._unwantedFromServer
 
     def _stopWaiting(self) -> None:
         if self._patience is not None and self._patience.active():
@@ -277,6 +298,8 @@ class Session(XMPPHandlerCollection):
         return self._chain.fromClient.unwanted(self._links)
 
     def _unwantedFromServer(self) -> fastpath.Unwanted:
+        if self._again:
+            return ()  # what comes again is counted one by one
         unwanted = self._chain.fromServer.unwanted(self._links)
         if self._asked:  # the answer is for us
             unwanted = tuple(each for each in unwanted if each[0] != "iq")
@@ -330,6 +353,8 @@ class Session(XMPPHandlerCollection):
 
     def upstreamStanzas(self, stanzas: list[Stanza]) -> None:
         """From the server, through the chain, to the client."""
+        if self._again:
+            stanzas = self._withoutSeen(stanzas)
         came = 0
         interests = self._chain.fromServer.interests
         put = self.seat.outbox.put
@@ -381,6 +406,16 @@ class Session(XMPPHandlerCollection):
     def overdue(self) -> bool:
         """See L{DownstreamOwner}."""
         return False
+
+    def _withoutSeen(self, stanzas: list[Stanza]) -> list[Stanza]:
+        """Without what the server has sent before the stream was resumed."""
+        fresh = []
+        for stanza in stanzas:
+            if self._again and stanza.namespace == ns.CLIENT:
+                self._again -= 1
+            else:
+                fresh.append(stanza)
+        return fresh
 
     def _drop(self, stanza: Stanza, why: str) -> None:
         log.warn(
@@ -469,6 +504,8 @@ class Session(XMPPHandlerCollection):
         if self._serverOutput:
             data = b"".join(self._serverOutput)
             self._serverOutput.clear()
+            if self.outstanding is not None:
+                data += self.management.sendingServer(data)
             self._upstream.write(data)
 
     def flushDownstream(self) -> None:
@@ -497,12 +534,15 @@ class Session(XMPPHandlerCollection):
         self.output.drop()
         self._end("too slow")
         self._downstream.closeStream(StreamError("resource-constraint", text=text))
-        self.management.farewell()
-        self._upstream.closeStream()
+        self._closeUpstream()
 
     def sayServer(self, data: bytes) -> None:
         """Send what is no stanza to the server. Flush after that."""
-        self._serverOutput.append(data)
+        if self.outstanding is None:
+            self._serverOutput.append(data)
+        else:
+            self.flushUpstream()  # which are stanzas, to be kept
+            self._upstream.write(data)
 
     def sayClient(self, data: bytes) -> None:
         """Write what is no stanza to the client, behind all that is gathered."""
@@ -554,6 +594,8 @@ class Session(XMPPHandlerCollection):
 
     def _readOrNot(self) -> None:
         """Read from the server as long as the client takes what comes."""
+        if self._reconnection is not None:
+            return
         if self.output.slow or self.full:
             if self.readSince != math.inf:
                 self.readSince = math.inf
@@ -561,6 +603,13 @@ class Session(XMPPHandlerCollection):
         elif self.readSince == math.inf:
             self.readSince = self.clock.seconds()
             self._upstream.resume(PEER)
+
+    def holdClient(self, full: bool) -> None:
+        """Whether the server has so much to acknowledge that nothing more is to be read."""
+        if full:
+            self._downstream.pause(FULL)
+        else:
+            self._downstream.resume(FULL)
 
     def stopProducing(self) -> None:
         """It is gone; C{downstreamLost} tells."""
@@ -616,8 +665,10 @@ class Session(XMPPHandlerCollection):
         downstream.authenticator.loggedIn()
         log.info("{jid}: resumed, from {client}", jid=shown(self.jid), client=downstream.address)
         downstream.write(first)
-        self._upstream.unregisterProducer()
-        self._couple()
+        self._coupleClient()
+        if self._reconnection is None:
+            self._upstream.unregisterProducer()
+            self._coupleServer()
         self.seat.release()
         self.flush()
 
@@ -629,6 +680,79 @@ class Session(XMPPHandlerCollection):
     def giveUpServer(self, why: str) -> None:
         """The server says what cannot be."""
         self._upstream.authenticator.giveUp(why)
+
+    # A server whose connection was lost, and that may be resumed (the same)
+
+    @property
+    def reconnecting(self) -> bool:
+        """Whether there is no stream to the server, and there may be one again."""
+        return self._reconnection is not None
+
+    def upstreamVanished(self, why: str) -> bool:
+        """
+        The server's connection is lost. If its stream may be resumed the session goes on without
+        it: siblings notice nothing, and what the client sends waits.
+        """
+        if self._held is None and self._outcome is None and self.reconnector is not None:
+            seconds = self.management.serverWaits
+            self._reconnection = self.reconnector.begin(self, self._downstream.address, seconds)
+        if self._reconnection is None:
+            self.upstreamLost(why, None)
+            return False
+        log.info("{jid}: lost the server: {why}", jid=shown(self.jid), why=shownText(why))
+        self.readSince = math.inf
+        self._downstream.resume(PEER)
+        self._reconnection.start()
+        return True
+
+    def hurry(self) -> None:
+        """The server is there, as somebody knows: if we are not, go there now."""
+        if self._reconnection is not None:
+            self._reconnection.hurry()
+
+    def loseServer(self, why: str) -> None:
+        """Take the server's connection for lost."""
+        self._upstream.authenticator.takeForLost(why)
+
+    def resumption(self) -> bytes:
+        """See L{xmpproxy.reconnection.Resuming}."""
+        return self.management.resumption()
+
+    def upstreamResumed(self, upstream: Upstream, h: int, rest: list[Stanza]) -> None:
+        """The server is back. It is sent first what it has not got, then whatever comes."""
+        assert self.reconnector is not None
+        self.flushUpstream()  # which keeps it, to be sent with all that is kept
+        self.reconnector.succeeded()
+        self._reconnection = None
+        self._upstream = upstream
+        upstream.authenticator.owner = self
+        for link in self._links:
+            link.xmlstream = upstream
+        if self._outcome is None:
+            self._coupleServer()
+            if self.output.slow or self.full:
+                upstream.pause(PEER)
+            else:
+                self.readSince = self.clock.seconds()
+        try:
+            self._again = self.management.serverResumed(h)
+        except StreamError as error:
+            self.giveUpServer(f"stream management: {error}")
+            return
+        log.info("{jid}: the server has resumed the stream", jid=shown(self.jid))
+        if self._outcome is not None:
+            self._closeUpstream()
+        self.flush()
+        self.upstreamStanzas(rest)
+
+    def upstreamNotResumed(
+        self, why: str, error: Stanza | StreamError | None, h: int | None
+    ) -> None:
+        """The server does not resume the stream."""
+        self._reconnection = None
+        if h is not None:
+            self.management.serverHandled(h)
+        self.upstreamLost(why, error)
 
     # Ending
 
@@ -649,11 +773,16 @@ class Session(XMPPHandlerCollection):
 
     def _lose(self, outcome: str) -> None:
         self._end(outcome)
-        self.management.farewell()
-        self._upstream.closeStream()
+        self._closeUpstream()
         self._streamLost()
 
-    def upstreamLost(self, why: str, error: Stanza | None) -> None:
+    def _closeUpstream(self) -> None:
+        """Part with the server; if it is not there, once it has got what is kept for it."""
+        if self._reconnection is None:
+            self.management.farewell()
+            self._upstream.closeStream()
+
+    def upstreamLost(self, why: str, error: Stanza | StreamError | None) -> None:
         """The server is gone, and sends nothing more."""
         self._serverGone = True
         for link in self._links:
@@ -664,8 +793,9 @@ class Session(XMPPHandlerCollection):
             )
             log.warn("{jid}: the server is gone: {why}", jid=shown(self.jid), why=shownText(why))
             self._end("server gone")
-            told = refusals.forClient(error, begun=True) if error else None
-            self._downstream.closeStream(told or StreamError("reset", text=why))
+            if isinstance(error, Stanza):
+                error = refusals.forClient(error, begun=True)
+            self._downstream.closeStream(error or StreamError("reset", text=why))
         if self.away:
             self.away = False
             self._streamLost()

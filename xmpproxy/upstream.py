@@ -14,8 +14,10 @@ from xml.sax.saxutils import quoteattr
 from OpenSSL import SSL
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber import xmlstream
 from twisted.words.protocols.jabber.error import StreamError
@@ -32,6 +34,8 @@ from xmpproxy.turns import Turns
 from xmpproxy.upstreamtls import UpstreamTLS
 from xmpproxy.xmlstream import OpenStreams, StanzaStream
 
+log = Logger()
+
 #: The largest stanza that a server may send, in bytes.
 STANZA_BYTES = 16 * 1024 * 1024
 
@@ -45,7 +49,15 @@ _SAID_NOTHING = (
 
 
 class UpstreamFailed(Exception):
-    """No stream to the server could be had. Says why, for the operator."""
+    """
+    No stream to the server could be had. Says why, for the operator.
+
+    @ivar unreachable: whether there was no connection, or none that lasted: it may be better later.
+    """
+
+    def __init__(self, why: str, unreachable: bool = False) -> None:
+        super().__init__(why)
+        self.unreachable = unreachable
 
 
 class UpstreamOwner(Protocol):
@@ -63,6 +75,20 @@ class UpstreamOwner(Protocol):
 
         @param error: the server's stream error, if it sent one.
         """
+
+    def upstreamVanished(self, why: str) -> bool:
+        """
+        The same, but the server has not closed the stream: its connection is lost.
+
+        @return: whether the stream is to be resumed, and so is not closed by us either.
+        """
+
+
+class Reconnecting(Protocol):
+    """A session on its way back to its server."""
+
+    def stop(self) -> None:
+        """The proxy ends."""
 
 
 class Upstream(StanzaStream):
@@ -102,6 +128,11 @@ class Upstream(StanzaStream):
             f"xmlns='{ns.CLIENT}' xmlns:stream='{ns.STREAMS}'>".encode()
         )
         self._headerSent = True
+
+    def drop(self) -> None:
+        """Drop the connection, and let the server think that it was lost."""
+        self.closing = True
+        self.transport.abortConnection()
 
     def restart(self) -> None:
         """Begin anew after SASL (RFC 6120, section 6.4.6). The server's features will follow."""
@@ -234,25 +265,34 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
         """Take the server for gone, and close. The owner is told."""
         self._fail(why)
 
+    def takeForLost(self, why: str) -> None:
+        """Take the connection for lost. The owner is told."""
+        self._fail(why, vanished=True)
+
     def connectionLost(self, reason: Failure) -> None:
         self._streams.discard(self.xmlstream)
         connection = self.xmlstream.connection
         if connection is not None and not self._secured:
-            self._fail(self._tlsOptions.explain(reason, connection))
-        elif self._heard:
-            self._fail(reason.getErrorMessage())
+            self._fail(self._tlsOptions.explain(reason, connection), vanished=True)
         else:
-            self._fail(_SAID_NOTHING)
+            # Else it was closed because of what a bug of ours, or of TLS, has made of what came.
+            vanished = reason.check(ConnectionClosed) is not None
+            why = reason.getErrorMessage() if self._heard else _SAID_NOTHING
+            self._fail(why, vanished=vanished)
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, why: str, *, vanished: bool = False) -> None:
         if self._lost:
             return
         self._lost = True
         owner, self.owner = self.owner, None
         if owner is not None:
-            owner.upstreamLost(why, self._error)
+            if vanished and owner.upstreamVanished(why):
+                self.xmlstream.drop()
+                return
+            if not vanished:
+                owner.upstreamLost(why, self._error)
         elif self.ready is not None and not self.ready.called:
-            self.ready.errback(UpstreamFailed(why))
+            self.ready.errback(UpstreamFailed(why, vanished))
         self.xmlstream.closeStream()
         self.xmlstream.disconnect()
 
@@ -265,6 +305,8 @@ class Upstreams(Service):
     @ivar domain: the domain and what is configured for it.
     @ivar streams: those that are open.
     @ivar outage: what is known of the server's failures.
+    @ivar reconnections: the sessions that are on their way back.
+    @ivar stopped: whether no stream is to be opened any more.
     """
 
     def __init__(
@@ -279,23 +321,35 @@ class Upstreams(Service):
         self.streams = OpenStreams[Upstream]()
         self.outage = Outage()
         self._turns = Turns(limits.connects)
+        self.reconnections: set[Reconnecting] = set()
+        self.stopped = False
+        self.clock = clock
         self._endpoint = endpoint
         self._tlsOptions = tlsOptions
         self._limits = limits
-        self._clock = clock
+        self._complaints: set[str] = set()
         self._factory = Factory.forProtocol(self._stream)
         self._factory.noisy = False
 
     def _stream(self) -> Upstream:
         authenticator = UpstreamAuthenticator(self.domain, self._tlsOptions, self.streams)
-        return Upstream(authenticator, self._limits, self._clock)
+        return Upstream(authenticator, self._limits, self.clock)
 
     def stopService(self) -> Deferred[None]:
         """
         @return: fires when all streams are closed.
         """
         super().stopService()
+        self.stopped = True
+        for each in list(self.reconnections):
+            each.stop()
         return self.streams.whenNone()
+
+    def complain(self, why: str) -> None:
+        """Tell the operator, once, why the domain's streams cannot be resumed."""
+        if why not in self._complaints:
+            self._complaints.add(why)
+            log.warn("{domain}: upstream-resume: {why}", domain=self.domain.name, why=why)
 
     async def open(self, address: str) -> tuple[Upstream, Stanza]:
         """
@@ -310,13 +364,14 @@ class Upstreams(Service):
             stream = await self._connect()
             authenticator = stream.authenticator
             assert authenticator.ready is not None
-            authenticator.ready.addTimeout(READY_SECONDS, self._clock)
+            authenticator.ready.addTimeout(READY_SECONDS, self.clock)
             offered = await authenticator.ready
             authenticator.ready = None
         except TimeoutError:
             raise UpstreamFailed(
                 f"the server took the connection, and was not ready for a login in {READY_SECONDS} "
-                "s; it is overloaded or hangs: see its log, or restart it"
+                "s; it is overloaded or hangs: see its log, or restart it",
+                unreachable=True,
             ) from None
         finally:
             self._turns.give()
@@ -328,12 +383,12 @@ class Upstreams(Service):
         except CancelledError:
             raise
         except UnreachableError as e:
-            failed = UpstreamFailed(str(e))
+            failed = UpstreamFailed(str(e), unreachable=True)
             # Who waits would wait for the same.
             self._turns.fail(Failure(failed))
             raise failed from e
         except Exception as e:
             why = str(e).rstrip(".")
             raise UpstreamFailed(
-                f"cannot connect: {why}; start the server, or correct upstream"
+                f"cannot connect: {why}; start the server, or correct upstream", unreachable=True
             ) from e

@@ -33,8 +33,10 @@ PEER = 1
 LOGIN = 2
 #: Too much has come lately.
 RATE = 4
-#: All but the last, which counts to the end.
-_OTHERS = PEER | LOGIN
+#: Who got what came has too much of it to acknowledge.
+FULL = 8
+#: All but the rate, which counts to the end.
+_OTHERS = PEER | LOGIN | FULL
 
 #: What Twisted's class makes anew for each stream. Nobody puts anything into these here.
 _NOTHING: Any = MappingProxyType({})
@@ -158,7 +160,7 @@ class StanzaStream(xmlstream.XmlStream):
         """
         Read no more.
 
-        @param why: C{PEER}, C{LOGIN} or C{RATE}. There may be several reasons at once.
+        @param why: C{PEER}, C{LOGIN}, C{RATE} or C{FULL}. There may be several reasons at once.
         """
         if not self.paused:
             self.transport.pauseProducing()

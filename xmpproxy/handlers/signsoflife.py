@@ -52,6 +52,9 @@ class SignsOfLife(Link):
         """Time has passed."""
         session = self.parent
         client, server = session.clientStream, self.xmlstream
+        if session.reconnecting:
+            client.quiet = 0  # what it sends is perhaps not read
+            return
         if not session.away:
             if not (client.reading and server.reading):
                 client.quiet = server.quiet = 0
@@ -70,7 +73,7 @@ class SignsOfLife(Link):
         if verdict is Verdict.PROBE:
             self._askServer()
         elif verdict is Verdict.GONE:
-            session.giveUpServer("it gives no sign of life")
+            session.loseServer("it gives no sign of life")
 
     def _askClient(self) -> None:
         session = self.parent

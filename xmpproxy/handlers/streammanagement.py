@@ -7,6 +7,8 @@ is the only one to have a stanza. docs/reliability.rst has the promise.
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from typing import ClassVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -18,6 +20,7 @@ from xmpproxy.chain import Wants
 from xmpproxy.ledger import Ledger
 from xmpproxy.leg import Leg
 from xmpproxy.management import Management
+from xmpproxy.outstanding import Outstanding
 from xmpproxy.session import Link, Session
 from xmpproxy.stanza import Stanza
 from xmpproxy.streammanagement import (
@@ -56,6 +59,9 @@ class StreamManagement(Link, Management):
         self._pinging = False
         self._askAgain = False
         self._enabling: Deferred[None] | None = None
+        self._previd: str | None = None  # by what the server's stream can be resumed,
+        self._most = 0.0  # for so many seconds,
+        self._told = 0  # and with so many of its stanzas handled
         self._sentBefore = 0  # the server counts what we send after <enable/>
         self._waiting: tuple[Deferred[None], ...] = ()
 
@@ -69,10 +75,18 @@ class StreamManagement(Link, Management):
         """Enable it with the server, where that has it."""
         namespace = self.parent.offers.management
         if namespace is None:
+            self._complain("the server has no stream management")
             return None
         self._enabling = Deferred()
-        self._sentBefore = self.parent.toServer
-        self.parent.sayServer(Enable().written(namespace))
+        session = self.parent
+        self._sentBefore = session.toServer
+        if session.reconnector is None:
+            session.sayServer(Enable().written(namespace))
+        else:
+            seconds = math.ceil(session.resumables.seconds)
+            session.sayServer(Enable(True, seconds).written(namespace))
+            session.flushUpstream()
+            session.outstanding = Outstanding(session.toServer, session.output.most // 2)
         return self._enabling
 
     def serverStanza(self, stanza: Stanza) -> Stanza | None:
@@ -93,9 +107,17 @@ class StreamManagement(Link, Management):
                 if isinstance(element, Enabled):
                     came = self.parent.cameFromServer
                     self._server = Leg(stanza.namespace, came, self._sentBefore)
+                    self._previd, self._most = element.id, element.max or math.inf
+                if self._previd is None:
+                    self.parent.outstanding = None
+                    self._complain("the server lets nobody resume its stream")
                 enabling, self._enabling = self._enabling, None
                 enabling.callback(None)
         return None
+
+    def _complain(self, why: str) -> None:
+        if self.parent.reconnector is not None:
+            self.parent.reconnector.upstreams.complain(why)
 
     def serverTurn(self) -> None:
         """All that a read from the server has brought is on its way."""
@@ -110,13 +132,17 @@ class StreamManagement(Link, Management):
             self._client.hold()
 
     def _answerServer(self, server: Leg) -> None:
+        self._lookAtClient()
+        self.parent.sayServer(server.answer(self._down.handled))
+        self.parent.flushUpstream()
+
+    def _lookAtClient(self) -> None:
+        """One without stream management cannot say what it has handled."""
         session = self.parent
         if self._client is None and session.clientTakes:
-            # It cannot say what it has handled: it is enough that the system has taken it.
+            # It is enough that the system has taken it.
             self._down.acknowledge(session.output.count)
             self._down.mark(session.output.count, session.passedOn)
-        session.sayServer(server.answer(self._down.handled))
-        session.flushUpstream()
 
     def farewell(self) -> None:
         """The session ends: tell the server the last that is known."""
@@ -283,7 +309,7 @@ class StreamManagement(Link, Management):
         session = self.parent
         if self._up.handled >= session.fromClient or session.ended:
             return
-        if self._pinging or (self._server is not None and self._server.asking):
+        if self._pinging or session.reconnecting or (self._server and self._server.asking):
             self._askAgain = True
             return
         self._askAgain = False
@@ -303,6 +329,12 @@ class StreamManagement(Link, Management):
         """The server has handled what it was sent first."""
         before = self._up.handled
         self._up.acknowledge(sent)
+        outstanding = self.parent.outstanding
+        if outstanding is not None:
+            outstanding.acknowledge(sent)
+            self.parent.holdClient(outstanding.full)
+            if outstanding.due and self._mayAskServer:
+                self.parent.sayServer(self._requestServer())
         if self._client is None:
             return
         if self._up.handled != before and not self.parent.away:
@@ -324,7 +356,65 @@ class StreamManagement(Link, Management):
         waiting: Deferred[None] = Deferred()
         self._waiting += (waiting,)
         self._askServer()
+        self.parent.hurry()
         return waiting
+
+    # A server whose connection is lost, and that is resumed
+
+    @property
+    def serverWaits(self) -> float:
+        """See L{Management}."""
+        if self._previd is None or self.parent.outstanding is None:
+            return 0.0
+        return min(self._most, self.parent.resumables.seconds)
+
+    @property
+    def _mayAskServer(self) -> bool:
+        server = self._server
+        return server is not None and not server.asking and not self.parent.reconnecting
+
+    def _requestServer(self) -> bytes:
+        assert self._server is not None and self.parent.outstanding is not None
+        self.parent.outstanding.asked()
+        return self._server.request()
+
+    def sendingServer(self, data: bytes) -> bytes:
+        """See L{Management}."""
+        session = self.parent
+        outstanding = session.outstanding
+        assert outstanding is not None
+        outstanding.add(data, session.toServer)
+        session.holdClient(outstanding.full)
+        return self._requestServer() if outstanding.due and self._mayAskServer else b""
+
+    def resumption(self) -> bytes:
+        """
+        What the client has not handled, the server is to keep. It sends that again, though most of
+        it is here; but if this proxy were killed, nobody else would have it.
+        """
+        assert self._server is not None and self._previd is not None
+        self._lookAtClient()
+        self._told = self._down.handled
+        return Resume(self._previd, self._server.h(self._told)).written(self._server.namespace)
+
+    def serverResumed(self, h: int) -> int:
+        """See L{Management}."""
+        session, server, outstanding = self.parent, self._server, self.parent.outstanding
+        assert server is not None and outstanding is not None
+        handled = server.acknowledged(h, session.toServer)
+        server.asking = False
+        outstanding.acknowledge(handled)
+        again = outstanding.rest()
+        if again:
+            session.sayServer(again + self._requestServer())
+        self._handled(handled)
+        return server.unheard(self._told, session.fromServer)
+
+    def serverHandled(self, h: int) -> None:
+        """See L{Management}."""
+        if self._server is not None:
+            with suppress(StreamError):
+                self._up.acknowledge(self._server.acknowledged(h, self.parent.toServer))
 
     # Resumption
 
