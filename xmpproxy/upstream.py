@@ -28,6 +28,7 @@ from xmpproxy.coders import OpenSSLCoder
 from xmpproxy.config import Domain, Limits
 from xmpproxy.connect import UnreachableError
 from xmpproxy.outage import Outage
+from xmpproxy.shown import shownText
 from xmpproxy.splitter import Splitter, StreamHeader
 from xmpproxy.stanza import Stanza
 from xmpproxy.turns import Turns
@@ -349,7 +350,8 @@ class Upstreams(Service):
         """Tell the operator, once, why the domain's streams cannot be resumed."""
         if why not in self._complaints:
             self._complaints.add(why)
-            log.warn("{domain}: upstream-resume: {why}", domain=self.domain.name, why=why)
+            name = self.domain.name
+            log.warn("{domain}: upstream-resume: {why}", domain=name, why=shownText(why))
 
     async def open(self, address: str) -> tuple[Upstream, Stanza]:
         """
