@@ -66,11 +66,11 @@ class Served(Peer):
 
     def __init__(self, tls: ServerTLS) -> None:
         super().__init__()
-        self._coder = tls.coder()
+        self.coder = tls.coder()
 
     def connectionMade(self) -> None:
         self._tls = SecureTransport(
-            Transport(self.transport), self._coder, super().dataReceived, self.handshakeCompleted
+            Transport(self.transport), self.coder, super().dataReceived, self.handshakeCompleted
         )
         self._tls.start()
 

@@ -6,15 +6,22 @@ from __future__ import annotations
 
 import hashlib
 import stat
+import tempfile
 
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
 from OpenSSL import SSL
 
-from tests.certificates import Authority
+from tests.certificates import Authority, selfSigned
 from tests.handshakes import (
     AUTHORITY,
     GOOD,
     Plainly,
+    Served,
     TemporaryCase,
     Trip,
     nothing,
@@ -24,6 +31,15 @@ from xmpproxy import config
 from xmpproxy.certificates import CertificateError
 from xmpproxy.downstreamtls import ServerTLS, serverContextFactory
 from xmpproxy.upstreamtls import UpstreamTLS
+
+#: How a key is written that only a passphrase opens.
+LOCKED = (Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"Rosaline"))
+
+
+def resumed(trip: Trip) -> bool:
+    """Whether the client came with a ticket that was good."""
+    assert isinstance(trip.server, Served)
+    return bool(trip.server.coder._object.session_reused)
 
 
 class ServerTests(TemporaryCase):
@@ -65,6 +81,35 @@ class ServerTests(TemporaryCase):
         self.assertTrue(again.client.completed)
         self.assertEqual(again.client.connection.master_key(), first.client.connection.master_key())
 
+    def test_newTicketKeys(self) -> None:
+        """Old tickets are worth nothing then; who is connected does not notice."""
+        for version in (SSL.TLS1_2_VERSION, SSL.TLS1_3_VERSION):
+            server = ServerTLS(GOOD.chain, GOOD.key)
+            client = Plainly(only(version))
+            first = Trip(client, server)
+            first.send(first.server, b"x")  # TLS 1.3 gives the ticket with the first record
+            client.session = first.client.connection.get_session()
+            self.assertTrue(resumed(Trip(client, server)))
+            server.renewTickets()
+            again = Trip(client, server)
+            self.assertTrue(again.client.completed)
+            self.assertFalse(resumed(again))
+            first.send(first.client, b"up")
+            first.send(first.server, b"down")
+            self.assertEqual((first.server.received, first.client.received), (b"up", b"xdown"))
+
+    def test_noNewTicketKeys(self) -> None:
+        """Where they cannot be made, for want of room, the old ones have to do."""
+        server = ServerTLS(GOOD.chain, GOOD.key)
+        self.patch(tempfile, "tempdir", "/absent")
+        warnings = self.events("warn")
+        server.renewTickets()
+        self.assertTrue(Trip(Plainly(nothing), server).client.completed)
+        self.assertEqual(
+            [str(event["error"]) for event in warnings],
+            ["no file can be written in /absent (No such file or directory); make room there"],
+        )
+
     def test_protocolName(self) -> None:
         for offered, chosen in (([b"h2", b"xmpp-client"], b"xmpp-client"), ([b"h2"], b"")):
 
@@ -74,6 +119,97 @@ class ServerTests(TemporaryCase):
             trip = Trip(Plainly(configure), ServerTLS(GOOD.chain, GOOD.key))
             self.assertTrue(trip.client.completed)
             self.assertEqual(trip.client.connection.get_alpn_proto_negotiated(), chosen)
+
+
+class NewFilesTests(TemporaryCase):
+    """The certificate is read again."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files = GOOD.write(self.directory)
+        self.server = self.configured()
+
+    def configured(self) -> ServerTLS:
+        certificate, key = self.files
+        tls = config.Tls(certificate=certificate, private_key=key)
+        return serverContextFactory(tls, self.directory, ["example.com"])
+
+    def shown(self) -> object:
+        """The certificate that a new client sees."""
+        trip = Trip(Plainly(nothing), self.server)
+        self.assertTrue(trip.client.completed)
+        return trip.client.connection.get_peer_certificate(as_cryptography=True)
+
+    def test_another(self) -> None:
+        """Who comes sees the new one; who is there goes on."""
+        logged = self.events("info")
+        before = Trip(Plainly(nothing), self.server)
+        another = AUTHORITY.issue("example.com")
+        another.write(self.directory)
+        use = self.server.read()
+        self.assertEqual(self.shown(), GOOD.certificate)
+        use()
+        self.assertEqual(self.shown(), another.certificate)
+        before.send(before.client, b"up")
+        before.send(before.server, b"down")
+        self.assertEqual((before.server.received, before.client.received), (b"up", b"down"))
+        self.assertEqual([event["fingerprint"] for event in logged], [self.server.fingerprint])
+        self.assertEqual(logged[0]["file"], str(self.files[0]))
+
+    def refused(self) -> str:
+        """What is said; new clients see what they saw."""
+        before = self.shown()
+        error = self.assertRaises(CertificateError, self.server.read)
+        self.assertEqual(self.shown(), before)
+        return str(error)
+
+    def test_broken(self) -> None:
+        """Whatever is wrong with the new files, the old certificate stays."""
+        certificate, key = self.files
+        expired = AUTHORITY.issue("example.com", fromDay=-9, untilDay=-1)
+        weak = AUTHORITY.issue("example.com", key=rsa.generate_private_key(65537, 1024))
+        for break_, words in (
+            (lambda: certificate.write_bytes(b"\0"), f"{certificate} holds no PEM certificate"),
+            (lambda: AUTHORITY.issue("example.com").write(self.directory), ""),
+            (lambda: key.write_bytes(GOOD.key.private_bytes(*LOCKED)), f"{key} is encrypted"),
+            (lambda: GOOD.write(self.directory), ""),
+            (lambda: key.write_bytes(b""), f"{key} holds no PEM private key"),
+            (lambda: key.unlink(), f"no such file: {key}"),
+            (lambda: expired.write(self.directory), f"in {certificate} has expired on"),
+            (
+                lambda: AUTHORITY.issue("example.org").write(self.directory),
+                f"in {certificate} names example.org, not example.com",
+            ),
+            (lambda: weak.write(self.directory), "ee key too small"),
+            (
+                lambda: key.write_bytes(selfSigned("x").write(self.directory, "x")[1].read_bytes()),
+                f"{key} is not the key of {certificate}",
+            ),
+        ):
+            break_()
+            if words:
+                self.assertIn(words, self.refused())
+            else:
+                self.server.read()()
+
+    def test_worseIsNoWorse(self) -> None:
+        """Clients refuse what we have, too: then the operator's word counts, and is warned of."""
+        AUTHORITY.issue("example.com", fromDay=-9, untilDay=-1).write(self.directory)
+        self.server = self.configured()
+        other = AUTHORITY.issue("example.org")
+        other.write(self.directory)
+        warnings = self.events("warn")
+        self.server.read()()
+        self.assertEqual(self.shown(), other.certificate)
+        self.assertIn("names example.org", warnings[0]["text"])
+
+    def test_selfSigned(self) -> None:
+        """Nobody renews that: it stays, its file or not."""
+        self.server = serverContextFactory(config.Tls(), self.directory, ["example.com"])
+        before = self.shown()
+        (self.directory / "xmpproxy-self-signed.pem").unlink()
+        self.server.read()()
+        self.assertEqual(self.shown(), before)
 
 
 class FilesTests(TemporaryCase):
@@ -112,13 +248,18 @@ class FilesTests(TemporaryCase):
         certificate, key = GOOD.write(self.directory)
         _, another = AUTHORITY.issue("example.com").write(self.directory, "another")
         absent = self.directory / "absent.pem"
-        for pair in ((certificate, another), (key, key), (certificate, certificate), (absent, key)):
+        for pair, blamed in (
+            ((certificate, another), another),
+            ((key, key), key),
+            ((certificate, certificate), certificate),
+            ((absent, key), absent),
+            ((certificate, absent), absent),
+        ):
             tls = config.Tls(certificate=pair[0], private_key=pair[1])
             error = self.assertRaises(
                 CertificateError, serverContextFactory, tls, self.directory, ["example.com"]
             )
-            self.assertIn(str(pair[0]), error.text)
-            self.assertIn(str(pair[1]), error.text)
+            self.assertIn(str(blamed), error.text)
 
     def test_selfSigned(self) -> None:
         """Good for the domains, once it is trusted."""

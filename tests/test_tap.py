@@ -9,18 +9,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from OpenSSL.crypto import X509
+from twisted.application.internet import TimerService
+from twisted.application.service import IServiceCollection
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.protocol import ProcessProtocol, Protocol
+from twisted.internet.ssl import CertificateOptions
+from twisted.internet.task import Clock
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from tests.certificates import selfSigned
+from tests.certificates import Authority, selfSigned
+from xmpproxy import tap
 from xmpproxy.config import FLAGS, fromFlags, load
+from xmpproxy.downstreamtls import ServerTLS
+from xmpproxy.lab.server import freePort
 from xmpproxy.tap import Options
 
 ROOT = Path(__file__).parents[1]
@@ -69,6 +80,25 @@ class OptionsTests(SynchronousTestCase):
         )
 
 
+class TicketTests(SynchronousTestCase):
+    def test_keys(self) -> None:
+        """The keys of TLS tickets change twice a day."""
+        self.patch(tap, "_endWithZero", lambda reactor: None)
+        self.patch(tap, "_stderr", lambda: None)
+        changes = []
+        self.patch(ServerTLS, "renewTickets", lambda tls: changes.append(tls))
+        certificate, key = selfSigned("a").write(Path(self.mktemp()).parent, "a")
+        flags = {"domain": "a", "certificate": str(certificate), "private-key": str(key)}
+        service = IServiceCollection(tap.serviceOf(fromFlags(flags)))
+        (timer,) = (each for each in service if isinstance(each, TimerService))
+        timer.clock = Clock()
+        timer.startService()
+        self.addCleanup(timer.stopService)
+        before = len(changes)
+        timer.clock.pump(24 * [3600])
+        self.assertEqual(len(changes), before + 2)
+
+
 class Process(ProcessProtocol):
     """
     A twistd that is to run.
@@ -82,9 +112,18 @@ class Process(ProcessProtocol):
     def __init__(self) -> None:
         self.listening: Deferred[None] = Deferred()
         self.ended: Deferred[int] = Deferred()
+        self._awaited: list[tuple[bytes, Deferred[None]]] = []
+
+    def says(self, text: str) -> Deferred[None]:
+        """Fires when that is in what it says from now on."""
+        self.output = b""
+        self._awaited.append((text.encode(), Deferred()))
+        return self._awaited[-1][1]
 
     def outReceived(self, data: bytes) -> None:
         self.output += data
+        while self._awaited and self._awaited[0][0] in self.output:
+            self._awaited.pop(0)[1].callback(None)
         if b"listening on" in self.output and not self.listening.called:
             self.listening.callback(None)
 
@@ -242,6 +281,17 @@ class RefusalTests(TwistdTestCase):
             "file of its key (and the domain's own certificate must be the first in its file)"
         )
 
+    async def test_weakKey(self) -> None:
+        """What only OpenSSL finds wrong."""
+        identity = Authority().issue("a", key=rsa.generate_private_key(65537, 1024))
+        identity.write(self.directory, "a")
+        listen = GOOD.replace('"none"', '"direct"')
+        self.configure(listen + '[tls]\ncertificate = "a.pem"\nprivate-key = "a.key"')
+        await self.assertRefused(
+            "xmpproxy.toml: tls.certificate: OpenSSL refuses the certificate or its key: ee key too"
+            " small; get another"
+        )
+
     async def test_flag(self) -> None:
         code, out, err = await self.twistd("-n", "xmpproxy", "--domain", "a", "--auth", "none")
         self.assertEqual((code, out), (1, ""))
@@ -249,6 +299,93 @@ class RefusalTests(TwistdTestCase):
             err.splitlines(),
             ['--auth: must be "auto", "relay" or "terminate", not "none"; write one of these'],
         )
+
+
+class Visitor(Protocol):
+    """
+    A client that only says hello.
+
+    @ivar answered: fires when the proxy has answered.
+    @ivar certificate: what that shows.
+    """
+
+    def __init__(self) -> None:
+        self.answered: Deferred[None] = Deferred()
+        self.certificate: x509.Certificate | None = None
+        self._came = b""
+
+    def hello(self) -> Deferred[None]:
+        assert self.transport is not None
+        self.transport.write(
+            b"<stream:stream to='example.org' version='1.0' xmlns='jabber:client'"
+            b" xmlns:stream='http://etherx.jabber.org/streams'>"
+        )
+        return self.answered
+
+    def dataReceived(self, data: bytes) -> None:
+        self._came += data
+        shown: X509 = self.transport.getPeerCertificate()  # type: ignore[union-attr]
+        self.certificate = shown.to_cryptography()
+        if not self.answered.called and b"host-unknown" in self._came:
+            self.answered.callback(None)
+
+
+class HangUpTests(TwistdTestCase):
+    """SIGHUP."""
+
+    COMMAND = (sys.executable, *TWISTD, "-n", "xmpproxy", "-c", "xmpproxy.toml")
+
+    async def visit(self) -> Visitor:
+        options = CertificateOptions(verify=False)
+        endpoint = HostnameEndpoint(reactor, "127.0.0.1", self.port)
+        visitor = Visitor()
+        await connectProtocol(wrapClientTLS(options, endpoint), visitor)
+        return visitor
+
+    async def test_certificate(self) -> None:
+        """Who comes sees the new one, if it is good; who is there goes on."""
+        self.port = freePort()
+        self.configure(
+            f'[[listen]]\nendpoint = "tcp:{self.port}:interface=127.0.0.1"\ntls = "direct"\n'
+            '[tls]\ncertificate = "a.pem"\nprivate-key = "a.key"\n'
+            '[[domain]]\nname = "example.com"\nupstream-trust = "b.pem"\n'
+        )
+        first, second = selfSigned("example.com"), selfSigned("example.com")
+        certificate, _ = first.write(self.directory, "a")
+        trust, _ = second.write(self.directory, "b")
+        process, transport = self.spawn(self.COMMAND)
+        await process.listening
+        early = await self.visit()
+        second.write(self.directory, "a")
+        read = process.says("certificates and keys are read again")
+        transport.signalProcess("HUP")
+        await read
+        self.assertIn(f"clients see the certificate in {certificate}".encode(), process.output)
+        late = await self.visit()
+        await gatherResults([early.hello(), late.hello()])
+        self.assertEqual(early.certificate, first.certificate)
+        self.assertEqual(late.certificate, second.certificate)
+        certificate.write_bytes(b"no good")
+        trust.unlink()
+        read = process.says(f"no such file: {trust}; write the path of one")
+        transport.signalProcess("HUP")
+        await read
+        problem = f"{certificate} holds no PEM certificate; write a file that does"
+        self.assertIn(f"{problem} (the old one stays in use)".encode(), process.output)
+        later = await self.visit()
+        await later.hello()
+        self.assertEqual(later.certificate, second.certificate)
+        transport.signalProcess("TERM")
+        self.assertEqual(await process.ended, 0)
+
+    async def test_terminal(self) -> None:
+        """In a terminal that is closed it ends."""
+        self.configure(GOOD)
+        process, transport = self.spawn(self.COMMAND, usePTY=True)
+        await process.listening
+        transport.loseConnection()
+        self.assertEqual(await process.ended, 0)
+        self.assertFalse(self.pidFile.exists())
 
 
 class PortInUseTests(TwistdTestCase):

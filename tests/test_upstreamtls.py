@@ -217,6 +217,25 @@ class ChainTests(TemporaryCase):
         self.assertEqual(trip.client.connection.get_finished(), first)
         self.assertIsNotNone(trip.client.lost)
 
+    def test_newTrust(self) -> None:
+        """The file is read again; one that cannot be read changes nothing."""
+        upstream = self.upstream()
+        before = self.accepted(GOOD, upstream)
+        stranger = Authority("lab CA")
+        stranger.write(self.trust)
+        use = upstream.read()
+        self.accepted(GOOD, upstream)
+        use()
+        self.accepted(stranger.issue("example.com"), upstream)
+        self.assertIn("unknown issuer", self.refused(GOOD, upstream))
+        before.send(before.client, b"up")
+        self.assertEqual(before.server.received, b"up")
+        for data in (b"", GOOD.write(self.directory)[1].read_bytes(), b"\n" * (2**20 + 1)):
+            self.trust.write_bytes(data)
+            error = self.assertRaises(CertificateError, upstream.read)
+            self.assertIn(str(self.trust), error.text)
+            self.accepted(stranger.issue("example.com"), upstream)
+
     def test_badTrust(self) -> None:
         for path in (self.directory / "absent.pem", GOOD.write(self.directory)[1]):
             error = self.assertRaises(CertificateError, UpstreamTLS, "example.com", path)

@@ -10,27 +10,25 @@ import os
 import secrets
 import ssl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import cast
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 from twisted.logger import Logger
 
 from xmpproxy import config
 from xmpproxy.certificates import CertificateError, checkDates, checkName, issueToSelf
 from xmpproxy.coders import ALPN, StandardCoder
+from xmpproxy.pem import Key, readPair
 
 log = Logger()
 
@@ -42,12 +40,19 @@ _CIPHERS = (
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305"
 )
 
+#: How long the keys of tickets are used, in seconds. A ticket itself is good for two hours.
+TICKET_KEY_SECONDS = 12 * 3600
+
 _SELF_SIGNED = "xmpproxy-self-signed.pem"
 
 
 class ServerTLS:
     """
     Our side of TLS with clients.
+
+    Clients that come again show the ticket they were given, and are spared the signature. OpenSSL
+    makes the keys of tickets together with a context, so new keys are a new context. Who is
+    connected keeps the old one, and its tickets are worth nothing afterwards.
 
     @ivar certificate: what we show.
     @ivar fingerprint: its SHA-256 fingerprint, as in C{"0A:1B:..."}.
@@ -56,31 +61,119 @@ class ServerTLS:
     def __init__(
         self,
         chain: Sequence[x509.Certificate],
-        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+        key: Key,
+        domains: Sequence[str] = (),
+        files: tuple[Path, Path] | None = None,
     ) -> None:
         """
         @param chain: our certificate, and those that lead from it to a root.
-        @raise ssl.SSLError: the key is not that of the certificate, or too weak.
+        @param domains: the names that it ought to have.
+        @param files: where it and its key were read from, and may be again.
+        @raise CertificateError: OpenSSL does not want it.
         """
-        self.certificate = chain[0]
-        self.fingerprint = self.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
-        context = self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_RENEGOTIATION  # there is no compression to begin with
-        context.set_ciphers(_CIPHERS)
-        context.set_alpn_protocols([ALPN])  # named to clients that ask; nothing depends on it
-        context.num_tickets = 1  # to come again with; clients open one connection at a time
-        _loadChain(context, chain, key)
+        self._domains = domains
+        self._files = files
+        self._context: ssl.SSLContext
+        self._chain: Sequence[x509.Certificate]
+        self._key: Key
+        self._show(_contextOf(chain, key), chain, key)
 
     def coder(self) -> StandardCoder:
         """A new end of TLS, about to shake hands."""
         return StandardCoder(self._context)
 
+    def renewTickets(self) -> None:
+        """Have new keys for tickets. Whoever learns some day what the old ones were reads less."""
+        try:
+            self._context = _contextOf(self._chain, self._key)
+        except CertificateError as error:
+            log.warn("the keys of TLS tickets stay as they are: {error}", error=error)
+
+    def read(self) -> Callable[[], None]:
+        """
+        Read the files again. Takes a while, and may be done in a thread.
+
+        @return: takes what was read into use. The self-signed certificate, which we have made
+            and nobody renews, stays.
+        @raise CertificateError: there is nothing better than what we have. A certificate that
+            clients refuse does not replace one that they accept.
+        """
+        if self._files is None:
+            return self.renewTickets
+        file, _ = self._files
+        chain, key = readPair(*self._files)
+        context = _contextOf(chain, key)
+        fault = _fault(chain[0], self._domains)
+        if fault is not None and _fault(self.certificate, self._domains) is None:
+            raise CertificateError(
+                f"the certificate in {file} {fault}", "write one that clients accept"
+            )
+
+        def use() -> None:
+            self._show(context, chain, key)
+            log.info(
+                "clients see the certificate in {file} from now on, good until {until}, SHA-256"
+                " fingerprint {fingerprint}",
+                file=str(file),
+                until=f"{self.certificate.not_valid_after_utc:%Y-%m-%d}",
+                fingerprint=self.fingerprint,
+            )
+            self.warn()
+
+        return use
+
+    def _show(self, context: ssl.SSLContext, chain: Sequence[x509.Certificate], key: Key) -> None:
+        self._context, self._chain, self._key = context, chain, key
+        self.certificate = chain[0]
+        self.fingerprint = self.certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+    def warn(self) -> None:
+        """Say in the log if clients may refuse the certificate."""
+        fault = _fault(self.certificate, self._domains)
+        if fault is not None:
+            log.warn("clients may refuse our certificate: it {text}", text=fault)
+
+
+def _fault(certificate: x509.Certificate, domains: Sequence[str]) -> str | None:
+    """Why clients may refuse a certificate."""
+    try:
+        checkDates(certificate)
+        for domain in domains:
+            checkName(certificate, domain)
+    except CertificateError as error:
+        return error.text
+    return None
+
+
+def _contextOf(chain: Sequence[x509.Certificate], key: Key) -> ssl.SSLContext:
+    """@raise CertificateError: OpenSSL does not want them."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    # All are good; which is the fastest, a phone knows best.
+    context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
+    context.set_ciphers(_CIPHERS)
+    context.set_alpn_protocols([ALPN])  # named to clients that ask; nothing depends on it
+    context.num_tickets = 1  # to come again with; clients open one connection at a time
+    try:
+        _loadChain(context, chain, key)
+    except ssl.SSLError as error:
+        reason = (error.reason or "no reason given").replace("_", " ").lower()
+        raise CertificateError(
+            f"OpenSSL refuses the certificate or its key: {reason}", "get another"
+        ) from None
+    except OSError as error:
+        raise CertificateError(
+            f"no file can be written in {tempfile.gettempdir()} ({error.strerror})",
+            "make room there",
+        ) from None
+    return context
+
 
 def _loadChain(
     context: ssl.SSLContext,
     chain: Sequence[x509.Certificate],
-    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey,
+    key: Key,
 ) -> None:
     """C{ssl} reads nothing but files: this one is of no use to who may find it."""
     password = secrets.token_bytes(32)
@@ -104,39 +197,25 @@ def serverContextFactory(tls: config.Tls, directory: Path, domains: Sequence[str
     @raise CertificateError: a file cannot be used; the text names it.
     """
     if tls.certificate is None:
-        server = _selfSigned(directory / _SELF_SIGNED, domains)
+        server = ServerTLS(*_selfSigned(directory / _SELF_SIGNED, domains), domains)
         log.info(
             "clients see a self-signed certificate, SHA-256 fingerprint {fingerprint}",
             fingerprint=server.fingerprint,
         )
     else:
-        server = _load(tls.certificate, tls.private_key or tls.certificate)
-    try:
-        checkDates(server.certificate)
-        for domain in domains:
-            checkName(server.certificate, domain)
-    except CertificateError as error:
-        log.warn("clients may refuse our certificate: it {text}", text=error.text)
+        files = tls.certificate, tls.private_key or tls.certificate
+        server = ServerTLS(*readPair(*files), domains, files)
+    server.warn()
     return server
 
 
-def _load(certificate: Path, privateKey: Path) -> ServerTLS:
-    """Read PEM files."""
-    try:
-        chain = x509.load_pem_x509_certificates(certificate.read_bytes())
-        key = load_pem_private_key(privateKey.read_bytes(), None)
-        return ServerTLS(chain, cast(rsa.RSAPrivateKey, key))
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, ssl.SSLError) as error:
-        raise CertificateError(
-            f"{certificate} and {privateKey} are no certificate with its key: {error}",
-            "name PEM files that belong together, the key without pass phrase",
-        ) from None
-
-
-def _selfSigned(path: Path, domains: Sequence[str]) -> ServerTLS:
+def _selfSigned(path: Path, domains: Sequence[str]) -> tuple[list[x509.Certificate], Key]:
     """The certificate in C{path}, made if there is none. Delete the file to have another made."""
     if path.exists():
-        return _load(path, path)
+        try:
+            return readPair(path, path)
+        except CertificateError as error:
+            raise CertificateError(error.text, "delete it to have another made") from None
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = issueToSelf(key, domains)
     pem = certificate.public_bytes(Encoding.PEM) + key.private_bytes(
@@ -150,7 +229,7 @@ def _selfSigned(path: Path, domains: Sequence[str]) -> ServerTLS:
             path=str(path),
             reason=error.strerror,
         )
-    return ServerTLS([certificate], key)
+    return [certificate], key
 
 
 def _writeSecret(path: Path, data: bytes) -> None:

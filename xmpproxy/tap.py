@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, TextIO
 
+from twisted.application.internet import TimerService
 from twisted.application.service import IService
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ReactorNotRunning
@@ -22,11 +23,12 @@ from twisted.python import usage
 from xmpproxy.accepting import Accepting
 from xmpproxy.account import Accounts
 from xmpproxy.admission import Admission
+from xmpproxy.certificates import CertificateError
 from xmpproxy.computing import Computing
 from xmpproxy.config import FLAGS, Config, ConfigError, fromFlags, load
 from xmpproxy.connect import clientEndpoint
 from xmpproxy.downstream import Downstream, DownstreamFactory
-from xmpproxy.downstreamtls import serverContextFactory
+from xmpproxy.downstreamtls import TICKET_KEY_SECONDS, ServerTLS, serverContextFactory
 from xmpproxy.features import Offers
 from xmpproxy.garbage import Garbage
 from xmpproxy.handlers import CHAIN
@@ -35,6 +37,7 @@ from xmpproxy.keepalive import KeepAlive
 from xmpproxy.limitlog import LimitLog
 from xmpproxy.login import Login
 from xmpproxy.polling import LeanPolling
+from xmpproxy.reloading import Reader, Reloading
 from xmpproxy.resumption import Resumables
 from xmpproxy.service import Listener, ProxyService
 from xmpproxy.session import Session
@@ -91,13 +94,17 @@ def serviceOf(config: Config) -> IService:
     from twisted.internet import reactor
 
     _endWithZero(reactor)
-    upstreams = buildUpstreams(config, reactor)
+    try:
+        clientTLS, serverTLS = buildTLS(config)
+    except CertificateError as error:
+        raise SystemExit(f"{config.where('tls', 'certificate')}: {error}") from error
+    upstreams = buildUpstreams(config, reactor, serverTLS)
     accounts = Accounts(copyIds())
     resumables = Resumables(config.stream_management)
     admission = Admission(config.limits, reactor.seconds)
     limitLog = LimitLog(config.limits, reactor)
     listeners = buildListeners(
-        config, reactor, upstreams, accounts, resumables, admission, limitLog
+        config, reactor, clientTLS, upstreams, accounts, resumables, admission, limitLog
     )
 
     def streams() -> int:
@@ -111,18 +118,41 @@ def serviceOf(config: Config) -> IService:
     resumables.setServiceParent(service)
     for each in upstreams.values():
         each.setServiceParent(service)
+    readers: list[Reader] = [*serverTLS.values()]
+    if clientTLS is not None:
+        readers.insert(0, clientTLS)
+        TimerService(TICKET_KEY_SECONDS, clientTLS.renewTickets).setServiceParent(service)
+    Reloading(readers, reactor).setServiceParent(service)
     LeanPolling(reactor).setServiceParent(service)
     Garbage(streams).setServiceParent(service)
     return service
 
 
-def buildUpstreams(config: Config, reactor: Any) -> Mapping[str, Upstreams]:
+def buildTLS(config: Config) -> tuple[ServerTLS | None, Mapping[str, UpstreamTLS]]:
+    """
+    Our side of TLS with clients, if any have it, and with the servers, by domain.
+
+    @raise CertificateError: a file cannot be used.
+    """
+    domains = {domain.name: domain for domain in config.domain}
+    upstream = {
+        name: UpstreamTLS(name, domain.upstream_trust, direct=domain.upstream_tls == "direct")
+        for name, domain in domains.items()
+    }
+    if all(listen.tls == "none" for listen in config.listen):
+        return None, upstream
+    return serverContextFactory(config.tls, config.directory, list(domains)), upstream
+
+
+def buildUpstreams(
+    config: Config, reactor: Any, tls: Mapping[str, UpstreamTLS]
+) -> Mapping[str, Upstreams]:
     """What connects to the servers, by domain."""
     return {
         domain.name: Upstreams(
             domain,
             clientEndpoint(reactor, domain),
-            UpstreamTLS(domain.name, domain.upstream_trust, direct=domain.upstream_tls == "direct"),
+            tls[domain.name],
             config.limits,
             reactor,
         )
@@ -133,6 +163,7 @@ def buildUpstreams(config: Config, reactor: Any) -> Mapping[str, Upstreams]:
 def buildListeners(
     config: Config,
     reactor: Any,
+    tls: ServerTLS | None,
     upstreams: Mapping[str, Upstreams],
     accounts: Accounts,
     resumables: Resumables,
@@ -158,9 +189,6 @@ def buildListeners(
             config.stream_management,
         )
 
-    tls = None
-    if any(listen.tls != "none" for listen in config.listen):
-        tls = serverContextFactory(config.tls, config.directory, list(upstreams))
     return [
         (
             listen,

@@ -7,6 +7,7 @@ domain.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ from xmpproxy.certificates import (
     commonName,
 )
 from xmpproxy.coders import ALPN
+from xmpproxy.pem import readCertificates
 
 if TYPE_CHECKING:
     from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -54,29 +56,43 @@ class UpstreamTLS:
         @raise CertificateError: the file cannot be used.
         """
         self.domain = domain
-        self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        self._context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        self._context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
-        self._context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # idle, it holds some 34 KiB less
-        self._context.set_verify(SSL.VERIFY_PEER, self._verifyCertificate)
-        if trust is None:
-            self._context.set_default_verify_paths()
-        else:
-            self._trust(trust)
-        if direct:
-            self._context.set_alpn_protos([ALPN.encode()])
+        self._trust = trust
+        self._direct = direct
         self._refused: WeakKeyDictionary[SSL.Connection, tuple[int, X509]] = WeakKeyDictionary()
+        self._context = self._makeContext()
 
-    def _trust(self, trust: Path) -> None:
-        try:
-            self._context.load_verify_locations(str(trust))
-        except SSL.Error:
-            raise CertificateError(
-                f"{trust} cannot be read or holds no certificate", "name a PEM file"
-            ) from None
-        store = self._context.get_cert_store()
-        assert store is not None
-        store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
+    def _makeContext(self) -> SSL.Context:
+        """@raise CertificateError: the file cannot be used."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_min_proto_version(SSL.TLS1_2_VERSION)
+        context.set_options(SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # idle, it holds some 34 KiB less
+        context.set_verify(SSL.VERIFY_PEER, self._verifyCertificate)
+        if self._direct:
+            context.set_alpn_protos([ALPN.encode()])
+        if self._trust is None:
+            context.set_default_verify_paths()
+        else:
+            store = context.get_cert_store()
+            assert store is not None
+            for certificate in readCertificates(self._trust):
+                store.add_cert(X509.from_cryptography(certificate))
+            store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
+        return context
+
+    def read(self) -> Callable[[], None]:
+        """
+        Read again whom to trust. Takes a while, and may be done in a thread.
+
+        @return: takes that into use, for the connections to come.
+        @raise CertificateError: the file cannot be used.
+        """
+        context = self._makeContext()
+
+        def use() -> None:
+            self._context = context
+
+        return use
 
     def clientConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """See L{IOpenSSLClientConnectionCreator}: for whatever has TLS from Twisted."""
