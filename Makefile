@@ -8,6 +8,8 @@ INSTALL_CLIENTS = { which $(CLIENTS) >/dev/null || { apt-get update -qq && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(CLIENTS); }; }
 VENV := .venv
 BIN := $(VENV)/bin
+# What scans our TLS wants another version of cryptography than we have.
+SCANNER := $(VENV)-scan/installed
 # Other Pythons for "make test-all": those that pyenv has.
 PYTHONS ?= $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[23].*/bin/python)
 
@@ -23,17 +25,23 @@ $(VENV)/installed: setup.cfg pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo,test]'
 	@touch $@
 
+$(SCANNER): Makefile
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check 'sslyze>=6.3'
+	@touch $@
+
 lint: venv ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Where servers and clients are there, or could be installed, a test that misses one fails; else it
-# is skipped.
+# Where servers, clients and the scanner are there, or could be installed, a test that misses one
+# fails; else it is skipped.
 test: lint ## lint, install servers and clients that are missing (asks for root), test
-	@if $(BIN)/python -m xmpproxy.lab install $(SERVERS) && $(INSTALL_CLIENTS); \
+	@if $(MAKE) --quiet $(SCANNER) && $(BIN)/python -m xmpproxy.lab install $(SERVERS) && \
+	  $(INSTALL_CLIENTS); \
 	then export XMPPROXY_REQUIRE_SERVERS=1; \
-	else echo 'Tests with real servers or clients that are missing will be skipped.'; \
+	else echo 'Tests with real servers, clients or scanners that are missing will be skipped.'; \
 	fi; \
 	echo '$(BIN)/trial tests'; $(BIN)/trial tests
 

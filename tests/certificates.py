@@ -20,6 +20,19 @@ XMPP_ADDR = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.5")  # RFC 6120, section 13.7
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
+#: What the key of an authority is for.
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 _IA5_STRING, _UTF8_STRING = 0x16, 0x0C
 
 
@@ -78,10 +91,16 @@ class Authority:
         """
         self._key: Key = ec.generate_private_key(ec.SECP256R1())
         issuer = below.certificate.subject if below else _named(name)
+        signer = below._key if below else self._key
         self.certificate: x509.Certificate = (
             _unsigned(_named(name), issuer, self._key, fromDay, untilDay)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(below._key if below else self._key, hashes.SHA256())
+            .add_extension(_SIGNS, critical=True)
+            .add_extension(_signedBy(signer), critical=False)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
+            )
+            .sign(signer, hashes.SHA256())
         )
         self._between: tuple[x509.Certificate, ...] = ()
         if below:
@@ -111,7 +130,9 @@ class Authority:
         key = key or ec.generate_private_key(ec.SECP256R1())
         issuer = self.certificate.subject
         certificate = _unsigned(_named(*dnsNames[:1]), issuer, key, fromDay, untilDay)
-        certificate = _with(certificate, dnsNames, srvNames, xmppAddresses)
+        certificate = _with(certificate, dnsNames, srvNames, xmppAddresses).add_extension(
+            _signedBy(self._key), critical=False
+        )
         signed = certificate.sign(self._key, algorithm or hashes.SHA256())
         return Identity(signed, key, self._between)
 
@@ -154,6 +175,10 @@ def _unsigned(
         .not_valid_before(now + timedelta(days=fromDay))
         .not_valid_after(now + timedelta(days=untilDay))
     )
+
+
+def _signedBy(key: Key) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
 
 
 def _with(
