@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -160,6 +161,24 @@ def only(version: int) -> Callable[[SSL.Context], None]:
         context.set_max_proto_version(version)
 
     return configure
+
+
+def hello(version: int, suites: bytes = b"\0\4\xc0\x2b\0\x2f") -> bytes:
+    """A client's first record, in one of the versions before TLS 1.3."""
+    body = version.to_bytes(2) + bytes(32) + b"\0" + suites + b"\1\0"
+    message = b"\1" + len(body).to_bytes(3) + body
+    return b"\x16\3\1" + len(message).to_bytes(2) + message
+
+
+def goodHello() -> bytes:
+    """What a client of TLS 1.2 says first."""
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    context.set_max_proto_version(SSL.TLS1_2_VERSION)
+    connection = SSL.Connection(context)
+    connection.set_connect_state()
+    with contextlib.suppress(SSL.WantReadError):
+        connection.do_handshake()
+    return connection.bio_read(2**14)
 
 
 class TemporaryCase(SynchronousTestCase):

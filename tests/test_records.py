@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import ssl
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,10 @@ from twisted.test.proto_helpers import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Authority, selfSigned
-from xmpproxy.coders import FAILURES, Coder, OpenSSLCoder, StandardCoder
+from tests.handshakes import goodHello, hello
+from xmpproxy.coders import FAILURES, Coder, OpenSSLCoder, StandardCoder, TooManyAnswers
 from xmpproxy.downstreamtls import ServerTLS
-from xmpproxy.records import SecureTransport
+from xmpproxy.records import ANSWERS, SecureTransport
 from xmpproxy.transport import Transport
 from xmpproxy.upstreamtls import UpstreamTLS
 
@@ -339,6 +341,134 @@ class EndTests(Case):
             end.tls.loseConnection()
             end.tls.dataReceived(b"later")
             self.assertEqual(end.came, [])
+
+
+#: What OpenSSL says of an old version, each of its own versions something else.
+OLD = "UNSUPPORTED_PROTOCOL|UNKNOWN_PROTOCOL|VERSION_TOO_LOW"
+
+
+class HostileTests(Case):
+    """Who is no friend gets little work done."""
+
+    def refused(self, end: End) -> str:
+        """It is about to close the connection. Why."""
+        self.assertTrue(end.wire.disconnecting)
+        error = end.loses()
+        assert isinstance(error, ssl.SSLError)
+        return str(error.reason)
+
+    def test_oldVersions(self) -> None:
+        """TLS 1.2 is the oldest that there is."""
+        for version in (0x0300, 0x0301, 0x0302):
+            _, server = self.ends()
+            server.tls.dataReceived(hello(version))
+            self.assertEqual(server.takeSent()[5:6], b"\2")  # a fatal alert
+            self.assertRegex(self.refused(server), OLD)
+        _, server = self.ends()
+        server.tls.dataReceived(b"\x80\x1c\1\0\2\0\3\0\0\0\x10\1\0\x80" + bytes(16))  # SSL 2
+        self.assertRegex(self.refused(server), OLD)
+        _, server = self.ends()
+        server.tls.dataReceived(goodHello())
+        self.assertFalse(server.wire.disconnecting)
+
+    def test_crumbs(self) -> None:
+        """A handshake in records of a byte each; OpenSSL is not asked for each of them."""
+
+        class Counted(StandardCoder):
+            times = 0
+
+            def shakeHands(self) -> bool:
+                self.times += 1
+                return super().shakeHands()
+
+        client, _ = self.ends()
+        coder = Counted(SERVER._context)
+        server = End(coder)
+        message = client.takeSent()[5:]
+        crumbs = b"".join(b"\x16\3\1\0\1" + message[at : at + 1] for at in range(len(message)))
+        server.tls.dataReceived(crumbs[:-3])
+        server.tls.dataReceived(crumbs[-3:])
+        self.assertLess(coder.times, 10)
+        self.settle(client, server)
+        self.assertEqual((client.completed, server.completed), (1, 1))
+
+    def test_size(self) -> None:
+        """A handshake's message that is larger than any is refused as soon as it says so."""
+        for size, good in ((131_396, True), (131_397, False)):
+            _, server = self.ends()
+            content = b"\1" + size.to_bytes(3) + bytes(1000)
+            server.tls.dataReceived(b"\x16\3\1" + len(content).to_bytes(2) + content)
+            if good:
+                self.assertFalse(server.wire.disconnecting)
+            else:
+                self.assertEqual(self.refused(server), "EXCESSIVE_MESSAGE_SIZE")
+
+    def test_floods(self) -> None:
+        """Alerts that say little, and records that say nothing, end it soon, with one answer."""
+        for record in (b"\x15\3\3\0\2\1\x5a", b"\x14\3\3\0\1\1", b"\x16\3\3\0\0"):
+            client, server = self.ends()
+            server.tls.dataReceived(client.takeSent())
+            server.takeSent()
+            server.tls.dataReceived(100 * record)
+            self.assertLess(len(server.takeSent()), 50)
+            self.refused(server)
+
+    def test_renegotiation(self) -> None:
+        """It is refused, by both sides; what was agreed upon stays."""
+        for asking in ("client", "server"):
+            contexts = SSL.Context(SSL.TLS_CLIENT_METHOD), SSL.Context(SSL.TLS_SERVER_METHOD)
+            context = contexts[asking == "server"]
+            context.set_max_proto_version(SSL.TLS1_2_VERSION)
+            context.use_certificate(GOOD.certificate)
+            context.use_privatekey(GOOD.key)
+            connection = SSL.Connection(context)
+            one, other = self.ends()
+            if asking == "client":
+                connection.set_connect_state()
+                one = End(OpenSSLCoder(connection))
+            else:
+                connection.set_accept_state()
+                one, other = End(OpenSSLCoder(connection)), one
+            self.settle(one, other)
+            self.assertEqual((one.completed, other.completed), (1, 1))
+            finished = connection.get_finished()
+            connection.renegotiate()
+            one.tls.write(b"then")
+            asked = one.takeSent()
+            self.assertEqual(asked[0], 22)
+            other.tls.dataReceived(asked)
+            self.assertLess(len(other.takeSent()), 50)
+            self.assertEqual((other.completed, connection.get_finished()), (1, finished))
+
+    def test_answers(self) -> None:
+        """Who asks TLS itself for answers gets so many, and no more."""
+
+        class Asked(StandardCoder):
+            """Takes every text for a question."""
+
+            answer = b""
+
+            def decode(self) -> bytes:
+                self.answer = super().decode() and b"answer"
+                return b""
+
+            def pending(self) -> bytes:
+                answer, self.answer = self.answer, b""
+                return super().pending() + answer
+
+        client, _ = self.ends()
+        server = End(Asked(SERVER._context))
+        self.settle(client, server)
+        self.assertEqual(server.completed, 1)
+        for _ in range(ANSWERS):
+            client.tls.write(b"question")
+            server.tls.dataReceived(client.takeSent())
+        self.assertEqual(server.takeSent(), ANSWERS * b"answer")
+        self.assertFalse(server.wire.disconnecting)
+        client.tls.write(b"question")
+        server.tls.dataReceived(client.takeSent())
+        self.assertTrue(server.wire.disconnecting)
+        self.assertIsInstance(server.loses(), TooManyAnswers)
 
 
 class ProducerTests(Case):

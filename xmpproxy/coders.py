@@ -31,11 +31,21 @@ class Goodbye(Exception):
     """The peer has closed its side of TLS (RFC 8446, section 6.1)."""
 
 
+class TooManyAnswers(Exception):
+    """The peer has had TLS itself answer too often."""
+
+    def __init__(self) -> None:
+        super().__init__("asked for other keys or renegotiation too often")
+
+
 class Coder(Protocol):
     """One end of TLS. What is said of errors: one of C{FAILURES}, after which it is of no use."""
 
     def receive(self, record: bytes) -> None:
-        """Take a record, or the beginning of the stream of what are no records."""
+        """
+        Take a record, records of a handshake that is not completed, or the beginning of the stream
+        of what are no records.
+        """
 
     def shakeHands(self) -> bool:
         """

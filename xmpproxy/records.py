@@ -15,13 +15,18 @@ from twisted.internet.interfaces import IAddress, IPushProducer
 from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 
-from xmpproxy.coders import FAILURES, TEXT, Coder, Goodbye
+from xmpproxy.coders import FAILURES, TEXT, Coder, Goodbye, TooManyAnswers
 from xmpproxy.transport import Transport
 
 #: Bytes before a record's content: its type, twice a version, twice the content's length.
 _HEADER = 5
 #: The first byte of the version, from SSL 3.0 to TLS 1.3.
 _VERSION = 3
+#: The type of a record with a part of the handshake, as anybody can see it.
+_HANDSHAKE = 22
+#: How often TLS itself answers at most, once the handshake is completed. Whoever asks and asks, and
+#: does not read, has us keep the answers, which are as long as the questions.
+ANSWERS = 100
 #: Bytes of content at most (RFC 5246, section 6.2.3).
 _CONTENT = TEXT + 2048
 
@@ -31,6 +36,7 @@ class SecureTransport:
 
     __slots__ = (
         "__weakref__",
+        "_answers",
         "_begun",
         "_below",
         "_closing",
@@ -63,6 +69,7 @@ class SecureTransport:
         self._begun = b""  # a record that is not all here yet
         self._waiting: tuple[bytes, ...] = ()  # text, until the handshake is completed
         self._completed = False
+        self._answers = 0
         self._closing = False  # our side: no more text is taken
         self._ended = False  # both sides, or by force: no more text comes, either
         self._reason: Failure | None = None  # why it ended, if that was not in order
@@ -88,6 +95,8 @@ class SecureTransport:
                 if content <= _CONTENT and data[at + 1] == _VERSION:
                     break
                 end = size  # this is no TLS, as OpenSSL will say
+            elif not self._completed and data[at] == _HANDSHAKE:
+                end = _endOfHandshake(data, end)
             self._recordReceived(data[at:end])
             if self._ended:
                 return
@@ -110,7 +119,16 @@ class SecureTransport:
             if text:
                 self._textReceived(text)
             else:
-                self._flush()  # it was about TLS itself, and may want an answer
+                self._answer()
+
+    def _answer(self) -> None:
+        """What came was about TLS itself, and may want an answer: other keys, or no other keys."""
+        records = self._coder.pending()
+        if records:
+            self._below.write(records)
+            self._answers += 1
+            if self._answers > ANSWERS:
+                self._end(Failure(TooManyAnswers()))
 
     def _shakeHands(self) -> None:
         try:
@@ -142,6 +160,11 @@ class SecureTransport:
         else:
             self._flush()  # what is wrong, for the peer
             self._below.loseConnection()
+
+    @property
+    def completed(self) -> bool:
+        """Whether the handshake is, or was."""
+        return self._completed
 
     # Writing
 
@@ -257,3 +280,17 @@ class SecureTransport:
     def getPeer(self) -> IAddress:
         """See L{Transport}."""
         return self._below.getPeer()
+
+
+def _endOfHandshake(data: bytes, at: int) -> int:
+    """
+    Where the records of a handshake end that are next, and all here. Their messages may be cut into
+    records as small as the peer likes; taken one by one, those were a dozen times the work.
+    """
+    size = len(data)
+    while at + _HEADER <= size and data[at] == _HANDSHAKE and data[at + 1] == _VERSION:
+        end = at + _HEADER + (data[at + 3] << 8 | data[at + 4])
+        if end > size:
+            break
+        at = end
+    return at
