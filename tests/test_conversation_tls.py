@@ -36,6 +36,7 @@ from tests.conversation import (
     mechanisms,
     plain,
 )
+from tests.handshakes import goodHello, hello
 from xmpproxy import config, ns
 from xmpproxy.downstreamtls import ServerTLS
 from xmpproxy.upstreamtls import UpstreamTLS
@@ -273,6 +274,144 @@ class InTheClear(Secure):
         self.juliet.startsTLS(self.clientTLS(), to=OTHER_DOMAIN)
         self.juliet.getsHeader(from_=DOMAIN)
         self.juliet.getsError("host-unknown")
+
+
+class Renewed(Secure):
+    """Certificates, trust and the keys of tickets change; sessions go on."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.trust = AUTHORITY.write(self.directory / "ca.pem")
+        self.tls = ServerTLS(GOOD.chain, GOOD.key, [DOMAIN], GOOD.write(self.directory))
+        self.upstream = UpstreamTLS(DOMAIN, self.trust)
+        super().setUp()
+
+    def upstreamTLS(self) -> UpstreamTLS:
+        return self.upstream
+
+    def downstreamTLS(self) -> ServerTLS:
+        return self.tls
+
+    def test_conversation(self) -> None:
+        balcony = self.logsIn("balcony")
+        other = Authority("another CA")
+        other.write(self.trust)
+        AUTHORITY.issue(DOMAIN).write(self.directory)
+        for reader in (self.tls, self.upstream):
+            reader.read()()
+        self.tls.renewTickets()
+        self.shown = other.issue(DOMAIN)
+        chamber = self.logsIn("chamber")
+        for window in (balcony, chamber):
+            window.client.sends(f"<message to='{ROMEO}'/>")
+            window.server.gets(f"<message to='{ROMEO}'/>")
+            window.server.sends(f"<message from='{ROMEO}' to='{window.jid}'/>")
+            window.client.gets(f"<message from='{ROMEO}' to='{window.jid}'/>")
+
+
+class Strangers(Secure):
+    """Clients whose TLS is no good: a line in the log for each kind, and nobody else notices."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.balcony = self.logsIn("balcony")
+        self.told = 0
+
+    def stranger(self) -> Client:
+        """A client that has asked for TLS."""
+        client = self.client()
+        client.opens()
+        client.getsHeader(from_=DOMAIN)
+        client.gets(features(STARTTLS_REQUIRED))
+        client.sends(STARTTLS)
+        client.gets(PROCEED)
+        client.restarts()
+        client.ignores = True
+        return client
+
+    def tells(self) -> None:
+        """The bystander sends and receives."""
+        self.told += 1
+        self.balcony.client.sends(f"<message to='{ROMEO}' id='{self.told}'/>")
+        self.balcony.server.gets(f"<message to='{ROMEO}' id='{self.told}'/>")
+        message = f"<message from='{ROMEO}' to='{self.balcony.jid}' id='{self.told}'/>"
+        self.balcony.server.sends(message)
+        self.balcony.client.gets(message)
+
+    def says(self, *said: bytes, why: str) -> None:
+        """Many strangers say this where TLS was to begin; what is logged."""
+        before = len(self.log)
+        for _ in range(5):
+            stranger = self.stranger()
+            self.tells()
+            for each in said:
+                if not stranger.gone:
+                    stranger.sends(each)
+            self.tells()
+            if stranger.gone:
+                stranger.losesConnection()
+            stranger.vanishes()
+            self.tells()
+        self.assertFailed(before, why)
+
+    def assertFailed(self, before: int, why: str) -> None:
+        """That is all that was logged since, the rest of it a minute later."""
+        line = f"[xmpproxy.limitlog#warn] failed {{}} from 192.0.2.1: {why}"
+        lines = [line.format("1 TLS connection"), line.format("4 TLS connections")]
+        self.assertEqual(self.log[before:], lines[:1])
+        self.network.wait(60)
+        self.assertEqual([each for each in self.log[before:] if "limitlog" in each], lines)
+
+    def test_garbage(self) -> None:
+        """What has nothing to do with TLS."""
+        garbage = b"GET / HTTP/1.0\r\n\r\n"
+        self.says(garbage, why="no TLS")
+
+    def test_garbageInPieces(self) -> None:
+        garbage = bytes(range(255, 0, -1))
+        pieces = [garbage[at : at + 1] for at in range(len(garbage))]
+        self.says(*pieces, why="no TLS")
+
+    def test_oldVersion(self) -> None:
+        """TLS 1.1."""
+        self.says(hello(0x0302), why="no TLS newer than 1.1")
+
+    def test_weakCiphers(self) -> None:
+        """TLS 1.2, with suites that nobody wants."""
+        suites = b"\0\4\0\5\0\x0a"  # RC4, triple DES
+        self.says(hello(0x0303, suites), why="no cipher suite in common with us")
+
+    def test_large(self) -> None:
+        """A message longer than any."""
+        message = b"\x16\3\1\x40\0\1\xff\xff\xff" + bytes(0x4000 - 4)
+        self.says(message, why="excessive message size")
+
+    def test_cutOff(self) -> None:
+        """The client goes in the middle of the handshake."""
+        self.says(goodHello()[:-4], why="left during the handshake")
+
+    def test_alerts(self) -> None:
+        """Many that say nothing."""
+        self.says(goodHello() + 100 * b"\x15\3\3\0\2\1\x5a", why="too many warn alerts")
+
+    def test_untrusted(self) -> None:
+        """The client does not accept our certificate."""
+        before = len(self.log)
+        for _ in range(5):
+            stranger = self.stranger()
+            stranger.startsTLS(ssl.optionsForClientTLS(DOMAIN, ssl.trustRootFromCertificates([])))
+            stranger.losesConnection()
+            self.tells()
+        self.assertFailed(before, "our certificate is not accepted")
+
+    def test_noGoodbye(self) -> None:
+        """A client that goes without one is gone; that is no failure of TLS."""
+        chamber = self.logsIn("chamber")
+        chamber.client.vanishes()
+        chamber.server.getsEnd()
+        self.tells()
+        self.assertNotLogged("TLS connection")
 
 
 class ServersTLS(Secure):

@@ -5,6 +5,7 @@ Tests for L{xmpproxy.downstreamtls}.
 from __future__ import annotations
 
 import hashlib
+import ssl
 import stat
 import tempfile
 
@@ -15,6 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from OpenSSL import SSL
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import Authority, selfSigned
 from tests.handshakes import (
@@ -29,7 +33,8 @@ from tests.handshakes import (
 )
 from xmpproxy import config
 from xmpproxy.certificates import CertificateError
-from xmpproxy.downstreamtls import ServerTLS, serverContextFactory
+from xmpproxy.coders import TooManyAnswers
+from xmpproxy.downstreamtls import ServerTLS, serverContextFactory, whyFailed
 from xmpproxy.upstreamtls import UpstreamTLS
 
 #: How a key is written that only a passphrase opens.
@@ -119,6 +124,39 @@ class ServerTests(TemporaryCase):
             trip = Trip(Plainly(configure), ServerTLS(GOOD.chain, GOOD.key))
             self.assertTrue(trip.client.completed)
             self.assertEqual(trip.client.connection.get_alpn_proto_negotiated(), chosen)
+
+
+class FailureTests(SynchronousTestCase):
+    """What is said of connections whose TLS has failed."""
+
+    def test_openSSL(self) -> None:
+        """The words for an operator, or at least OpenSSL's."""
+        for name, words in (
+            ("HTTP_REQUEST", "no TLS"),
+            ("UNSUPPORTED_PROTOCOL", "no TLS newer than 1.1"),
+            ("TLSV1_ALERT_UNKNOWN_CA", "our certificate is not accepted"),
+            ("SSLV3_ALERT_CERTIFICATE_EXPIRED", "our certificate is not accepted"),
+            ("SSLV3_ALERT_BAD_CERTIFICATE", "our certificate is not accepted"),
+            ("BAD_RECORD_TYPE", "bad record type"),
+            (None, "no reason given"),
+        ):
+            error = ssl.SSLError()
+            error.reason = name  # type: ignore[assignment]
+            for completed in (True, False):
+                self.assertEqual(whyFailed(Failure(error), completed), words)
+
+    def test_others(self) -> None:
+        """Most connections end without a failure of TLS."""
+        left = "left during the handshake"
+        for error, early, late in (
+            (TooManyAnswers(), "asked for other keys or renegotiation too often", None),
+            (ConnectionDone(), left, None),
+            (ConnectionLost(), left, None),
+            (ConnectionAborted(), None, None),
+        ):
+            self.assertEqual(whyFailed(Failure(error), False), early)
+            if not isinstance(error, TooManyAnswers):
+                self.assertEqual(whyFailed(Failure(error), True), late)
 
 
 class NewFilesTests(TemporaryCase):

@@ -72,14 +72,18 @@ class LimitLogTests(SynchronousTestCase):
         )
 
     def test_apart(self) -> None:
-        """Each limit has its own line."""
+        """Each limit has its own line, and each failure."""
         self.refuse(1)
         self.limitLog.refused("tls-seconds", "TLS handshake", "from 192.0.2.1")
         self.limitLog.paused("limits logins = 1000")
+        for why in ("no TLS", "bad record type"):
+            self.limitLog.failed("TLS connection", why, "from 192.0.2.1")
         self.logs(
             "refused 1 connection from 192.0.2.1: limits connections-per-address = 256",
             "refused 1 TLS handshake from 192.0.2.1: limits tls-seconds = 20",
             "accepting paused 1 time: limits logins = 1000; those who are connected go on",
+            "failed 1 TLS connection from 192.0.2.1: no TLS",
+            "failed 1 TLS connection from 192.0.2.1: bad record type",
         )
 
     def test_end(self) -> None:

@@ -26,7 +26,7 @@ from xmpproxy import endpoints, features, ns
 from xmpproxy.admission import LOCAL, Admission, Origin, Refusal, origin
 from xmpproxy.bucket import Bucket
 from xmpproxy.config import Limits, Listen
-from xmpproxy.downstreamtls import ServerTLS
+from xmpproxy.downstreamtls import ServerTLS, whyFailed
 from xmpproxy.interfaces import IStoppableFactory
 from xmpproxy.jid import preparedDomain, split
 from xmpproxy.limitlog import LimitLog
@@ -384,8 +384,12 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
 
     def connectionLost(self, reason: Failure) -> None:
         self._stopWaiting()
-        self.factory.streams.discard(self.xmlstream)
+        stream = self.xmlstream
+        self.factory.streams.discard(stream)
         self.factory.admission.leave(self.origin)
+        why = stream.tls and whyFailed(reason, stream.tls.completed)
+        if why:
+            self.factory.limitLog.failed("TLS connection", why, f"from {self.origin.name}")
         self._end("connection lost")
 
     def _end(self, outcome: str) -> None:

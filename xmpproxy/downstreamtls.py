@@ -7,6 +7,7 @@ TLS 1.2 and 1.3 without compression and renegotiation, with one context for all 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import ssl
 import tempfile
@@ -23,11 +24,13 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
+from twisted.internet.error import ConnectionAborted
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from xmpproxy import config
 from xmpproxy.certificates import CertificateError, checkDates, checkName, issueToSelf
-from xmpproxy.coders import ALPN, StandardCoder
+from xmpproxy.coders import ALPN, StandardCoder, TooManyAnswers
 from xmpproxy.pem import Key, readPair
 
 log = Logger()
@@ -132,6 +135,42 @@ class ServerTLS:
         fault = _fault(self.certificate, self._domains)
         if fault is not None:
             log.warn("clients may refuse our certificate: it {text}", text=fault)
+
+
+#: What OpenSSL calls things, and what they are called here.
+_REASONS = (
+    ("(UNSUPPORTED|UNKNOWN)_PROTOCOL|VERSION_TOO_LOW", "no TLS newer than 1.1"),
+    (
+        "HTTPS?_(PROXY_)?REQUEST|WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|PACKET_LENGTH_TOO_LONG",
+        "no TLS",
+    ),
+    ("NO_SHARED_CIPHER", "no cipher suite in common with us"),
+    (
+        ".*_ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|(UNSUPPORTED_)?CERTIFICATE(_\\w+)?)",
+        "our certificate is not accepted",
+    ),
+)
+
+
+def whyFailed(reason: Failure, completed: bool) -> str | None:
+    """
+    Why a client's TLS failed, in few words, if that is why the connection is gone.
+
+    @param reason: why it is, as C{SecureTransport.connectionLost} has it.
+    @param completed: whether the handshake was.
+    """
+    error = reason.value
+    if isinstance(error, ssl.SSLError):
+        name = error.reason or "no reason given"
+        for pattern, words in _REASONS:
+            if re.fullmatch(pattern, name):
+                return words
+        return name.replace("_", " ").lower()
+    if isinstance(error, TooManyAnswers):
+        return str(error)
+    if completed or reason.check(ConnectionAborted):  # which was us, who know why
+        return None
+    return "left during the handshake"
 
 
 def _fault(certificate: x509.Certificate, domains: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""One line a minute in the log for each limit, however many strangers run into it."""
+"""One line a minute in the log for each limit and failure, however many strangers cause it."""
 
 from __future__ import annotations
 
@@ -40,6 +40,16 @@ class LimitLog(Service):
         """
         value = getattr(self._limits, limit.replace("-", "_"))
         self._add(f"refused {{}} {{}}: limits {limit} = {value:g}", what, who)
+
+    def failed(self, what: str, why: str, who: str) -> None:
+        """
+        Something has failed, for which a stranger can be to blame.
+
+        @param what: what has, such as C{"TLS connection"}.
+        @param why: one of not too many reasons.
+        @param who: such as C{"from 192.0.2.1"}.
+        """
+        self._add(f"failed {{}} {{}}: {why}", what, who)
 
     def paused(self, why: str) -> None:
         """
