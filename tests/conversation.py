@@ -48,6 +48,7 @@ from xmpproxy.ids import copyIds
 from xmpproxy.keepalive import KeepAlive
 from xmpproxy.limitlog import LimitLog
 from xmpproxy.login import Login
+from xmpproxy.queues import Queues
 from xmpproxy.resumption import Resumables
 from xmpproxy.session import Chain, Session
 from xmpproxy.upstream import Upstreams
@@ -467,6 +468,7 @@ class Conversation(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, self._observe)
         self.accounts = Accounts(copyIds())
         self.resumables = Resumables(self.streamManagement)
+        self.queues = Queues(self.limits.all_queues_bytes, self.accounts.sessions, self.network)
         self.keepAlive = KeepAlive(self.streamManagement.idle_seconds, self.accounts, self.network)
         self.keepAlive.startService()
         self.admission = Admission(self.limits, self.network.seconds)
@@ -513,6 +515,7 @@ class Conversation(SynchronousTestCase):
             chain=self.chain,
             accounts=self.accounts,
             resumables=self.resumables,
+            queues=self.queues,
             mirror=self.mirror,
             streamManagement=self.streamManagement,
         )
@@ -707,6 +710,7 @@ class Conversation(SynchronousTestCase):
         self.assertEqual(len(self.factory.streams), 0, "left behind")
         self.assertEqual(len(self.upstreams.streams), 0, "left behind")
         self.assertEqual(list(self.accounts), [], "left behind")
+        self.assertEqual(self.queues.total, 0, "left behind")
         self.assertEqual(self.admission.connections, 0, "left behind")
         self.assertEqual(self.admission.logins, 0, "left behind")
         self.assertNoSecretsLogged()

@@ -105,6 +105,7 @@ class WhatIsRightTests(ConfigTestCase):
                     login_seconds=60.0,
                     bytes_per_second=1048576,
                     queue_bytes=1048576,
+                    all_queues_bytes=536870912,
                 ),
                 stream_management=StreamManagement(idle_seconds=300.0),
                 directory=self.directory,
@@ -156,6 +157,7 @@ class WhatIsRightTests(ConfigTestCase):
             login-seconds = 0.5
             bytes-per-second = 0
             queue-bytes = 1
+            all-queues-bytes = 2
             [stream-management]
             idle-seconds = 0
             """

@@ -19,6 +19,8 @@ TURN = 2**-10
 class Session:
     """Counts how often it was looked at, and fails each time if it is to."""
 
+    counted = waiting = 0
+
     def __init__(self, error: Exception | None = None) -> None:
         self.looks = 0
         self._error = error
@@ -27,6 +29,9 @@ class Session:
         raise NotImplementedError
 
     flushDownstream = flushUpstream
+
+    def makeRoom(self, text: str) -> None:
+        raise NotImplementedError
 
     def look(self, patience: Patience) -> None:
         assert patience.seconds

@@ -853,6 +853,8 @@ class Output(SynchronousTestCase):
 class Recorder:
     """A session that an account can flush."""
 
+    counted = waiting = 0
+
     def __init__(self, name: str, log: list[str]) -> None:
         self.name = name
         self.log = log
@@ -864,6 +866,9 @@ class Recorder:
         self.log.append(f"{self.name} down")
 
     def look(self, patience: Patience) -> None:
+        raise NotImplementedError
+
+    def makeRoom(self, text: str) -> None:
         raise NotImplementedError
 
 

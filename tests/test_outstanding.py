@@ -40,6 +40,7 @@ class OutstandingTests(SynchronousTestCase):
                 outstanding.acknowledge(acknowledged)
             expected = b"".join(stanza(each) for each in range(acknowledged, sent))
             self.assertEqual(outstanding.rest(), expected)
+            self.assertEqual(outstanding.size, len(expected))
 
     def test_lessThanBefore(self) -> None:
         """What was acknowledged before is nothing new."""

@@ -8,10 +8,11 @@ from typing import Protocol
 from xmpproxy.ids import Ids
 from xmpproxy.jid import split
 from xmpproxy.mirror import Habits, Mirror
+from xmpproxy.queues import Waiting
 from xmpproxy.silence import Patience
 
 
-class Session(Protocol):
+class Session(Waiting, Protocol):
     """What an account needs of a session."""
 
     def flushUpstream(self) -> None:
@@ -73,6 +74,10 @@ class Accounts:
 
     def __iter__(self) -> Iterator[Account]:
         return iter(self._accounts.values())
+
+    def sessions(self) -> list[Session]:
+        """All their sessions."""
+        return [session for account in self for session in account.sessions]
 
     def live(self, jid: str) -> int:
         """How many sessions an account has, from C{begin} to C{end}: also those not ready yet."""

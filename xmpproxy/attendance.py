@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from xmpproxy.downstream import Downstream
 from xmpproxy.leg import Leg
 from xmpproxy.management import Management
+from xmpproxy.queues import GRAIN
 from xmpproxy.returned import returned
 from xmpproxy.session import Session
 from xmpproxy.shown import shown
@@ -84,6 +85,8 @@ class Attendance:
         """Something was written to it, or would have been."""
         session = self._session
         size = self.keeps.size
+        if size > session.counted + GRAIN:
+            session.count()
         if not session.away:
             if size > session.output.most:
                 session.tooMuch(f"more than {session.output.most} bytes were not acknowledged")

@@ -257,6 +257,7 @@ class Limits(_Section):
     @ivar failed_logins_per_account: the same, but they only wait, and only strangers do.
     @ivar bytes_per_second: how much is read of it; 0: as much as its server takes.
     @ivar queue_bytes: copies that wait for a slow client.
+    @ivar all_queues_bytes: all that waits for anybody, of all sessions together.
     @ivar connects: how many streams to one domain's server are being opened at the same time.
     """
 
@@ -273,6 +274,7 @@ class Limits(_Section):
     failed_logins_per_account: Count = 10
     bytes_per_second: CountOrUnlimited = 1048576
     queue_bytes: Count = 1048576
+    all_queues_bytes: Count = 536870912
     connects: Count = 100
 
 

@@ -62,6 +62,11 @@ class Holding:
             self.flush()
 
     @property
+    def waiting(self) -> int:
+        """How many bytes are held."""
+        return self._bytes
+
+    @property
     def empty(self) -> bool:
         """Whether nothing is held."""
         return not self._held

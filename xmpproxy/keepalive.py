@@ -44,7 +44,7 @@ class KeepAlive(Service):
             self._next = self._clock.callLater(self._patience.interval, self._look)
 
     def _look(self) -> None:
-        self._lookAt([session for account in self._accounts for session in account.sessions])
+        self._lookAt(self._accounts.sessions())
 
     def _lookAt(self, sessions: list[Session]) -> None:
         portion = sessions[:_PORTION]

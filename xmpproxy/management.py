@@ -42,6 +42,14 @@ class Management:
         return 0
 
     @property
+    def kept(self) -> int:
+        """How many bytes are kept that the client has not handled."""
+        return 0
+
+    def expire(self, why: str) -> None:
+        """The client is away: wait for it no longer."""
+
+    @property
     def serverCounts(self) -> bool:
         """Whether the server keeps what the client has not handled."""
         return False

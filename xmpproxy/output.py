@@ -59,6 +59,11 @@ class Output:
         self._closed = False
 
     @property
+    def waiting(self) -> int:
+        """How many bytes are gathered and not written."""
+        return self._queued
+
+    @property
     def empty(self) -> bool:
         """Whether all that was sent is written."""
         return self._written == self.count

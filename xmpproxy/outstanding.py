@@ -48,6 +48,11 @@ class Outstanding:
             self._keeps.acknowledge(number - before)
 
     @property
+    def size(self) -> int:
+        """How many bytes are kept."""
+        return self._keeps.size
+
+    @property
     def full(self) -> bool:
         """Whether nothing more should be sent before some of it is acknowledged."""
         return self._keeps.size > self._most

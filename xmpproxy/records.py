@@ -273,6 +273,11 @@ class SecureTransport:
         """See L{Transport}."""
         return self._below.idle
 
+    @property
+    def waiting(self) -> int:
+        """See L{Transport}. What is begun in here is less than a record."""
+        return self._below.waiting
+
     def unsent(self) -> int:
         """See L{Transport}."""
         return self._below.unsent()

@@ -35,6 +35,7 @@ from xmpproxy.jid import isDomain, resourceOf, same
 from xmpproxy.management import Management
 from xmpproxy.output import Output
 from xmpproxy.outstanding import Outstanding
+from xmpproxy.queues import GRAIN, Queues
 from xmpproxy.reconnection import Reconnection, Reconnector
 from xmpproxy.resumption import Resumables
 from xmpproxy.seat import Seat
@@ -125,6 +126,7 @@ class Session(XMPPHandlerCollection):
     @ivar output: what the client is sent.
     @ivar away: whether the client's stream was lost, and the client may come back.
     @ivar full: whether the client leaves too much unacknowledged.
+    @ivar counted: how much waited when that was counted last, see L{Queues}.
     @ivar mostUnhandled: how many of the server's stanzas a client may leave unacknowledged.
     @ivar reconnector: by what to go back to the server; L{None} if that is not possible.
     @ivar outstanding: what the server may not have, if its stream may be resumed.
@@ -146,6 +148,7 @@ class Session(XMPPHandlerCollection):
         "_preparing",
         "_private",
         "_questions",
+        "_queues",
         "_reconnection",
         "_serverGone",
         "_serverOutput",
@@ -154,6 +157,7 @@ class Session(XMPPHandlerCollection):
         "account",
         "away",
         "clock",
+        "counted",
         "domain",
         "fromClient",
         "fromServer",
@@ -182,6 +186,7 @@ class Session(XMPPHandlerCollection):
         chain: Chain,
         accounts: Accounts,
         resumables: Resumables,
+        queues: Queues,
         mirror: config.Mirror,
         streamManagement: config.StreamManagement,
     ) -> None:
@@ -190,6 +195,8 @@ class Session(XMPPHandlerCollection):
         self.domain = upstream.authenticator.domain.name
         self.offers = offers
         self.resumables = resumables
+        self._queues = queues
+        self.counted = 0
         self.management = Management()
         self.away = False
         self.mirrorConfig = mirror
@@ -279,7 +286,7 @@ class Session(XMPPHandlerCollection):
 
     def _coupleServer(self) -> None:
         upstream = self._upstream
-        upstream.transport.registerProducer(Reading(self._downstream), True)
+        upstream.transport.registerProducer(Reading(self._downstream, self.count), True)
         if self._idleSeconds:
             upstream.transport.timeOut(self._idleSeconds)
         upstream.unwanted = self._unwantedFromServer
@@ -392,8 +399,12 @@ class Session(XMPPHandlerCollection):
                 put(stanza.data)
         self.fromServer += came
         self.seat.outbox.came = self.fromServer
-        if self.seat.holding is not None and self.management.unhandled > self.mostUnhandled // 2:
-            self.seat.holding.flush()  # nothing of that is handled while it is held
+        holding = self.seat.holding
+        if holding is not None:
+            if self.management.unhandled > self.mostUnhandled // 2:
+                holding.flush()  # nothing of that is handled while it is held
+            elif holding.waiting > self.counted + GRAIN:
+                self.count()
         self.flush()
         self.management.serverTurn()
 
@@ -506,11 +517,15 @@ class Session(XMPPHandlerCollection):
             self._serverOutput.clear()
             if self.outstanding is not None:
                 data += self.management.sendingServer(data)
+                if self.outstanding.size > self.counted + GRAIN:
+                    self.count()
             self._upstream.write(data)
 
     def flushDownstream(self) -> None:
         """Write to the client what was gathered for it, unless it is too slow."""
         self.output.flush()
+        if self.output.slow:
+            self.count()
 
     def outputGathers(self) -> None:
         """Be flushed at the end of the turn."""
@@ -535,6 +550,37 @@ class Session(XMPPHandlerCollection):
         self._end("too slow")
         self._downstream.closeStream(StreamError("resource-constraint", text=text))
         self._closeUpstream()
+
+    @property
+    def waiting(self) -> int:
+        """How many bytes wait for client or server; 0 once the session has ended."""
+        if self._outcome is not None:
+            return 0
+        holding = self.seat.holding
+        written: int = self._downstream.transport.waiting + self._upstream.transport.waiting
+        return (
+            written
+            + self.output.waiting
+            + self.seat.outbox.waiting
+            + (0 if holding is None else holding.waiting)
+            + self.management.kept
+            + (0 if self.outstanding is None else self.outstanding.size)
+        )
+
+    def count(self) -> None:
+        """More waits, or less."""
+        self._queues.count(self)
+
+    def makeRoom(self, text: str) -> None:
+        """
+        End, for more waits in all sessions than is kept, and most of it here.
+
+        @param text: what the client is told, if it is there.
+        """
+        if self.away:
+            self.management.expire(text)
+        else:
+            self.tooMuch(text)
 
     def sayServer(self, data: bytes) -> None:
         """Send what is no stanza to the server. Flush after that."""
@@ -580,12 +626,14 @@ class Session(XMPPHandlerCollection):
         """The client does not read: what is for it stays with the server."""
         self.output.slow = True  # which may be said more than once
         self._readOrNot()
+        self.count()
 
     def resumeProducing(self) -> None:
         """It reads again."""
         self.output.readAgain()
         self.flushDownstream()
         self._readOrNot()
+        self.count()
 
     def setFull(self, full: bool) -> None:
         """Whether the client leaves so much unacknowledged that nothing more is to be read."""
@@ -828,6 +876,7 @@ class Session(XMPPHandlerCollection):
         self._outcome = outcome
         self._accounts.end(self.seat.account)
         self.output.close()
+        self.count()
         self._downstream.unwanted = self._upstream.unwanted = None
         self._stopWaiting()
         self.management.ended()

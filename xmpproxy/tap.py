@@ -37,6 +37,7 @@ from xmpproxy.keepalive import KeepAlive
 from xmpproxy.limitlog import LimitLog
 from xmpproxy.login import Login
 from xmpproxy.polling import LeanPolling
+from xmpproxy.queues import Queues
 from xmpproxy.reloading import Reader, Reloading
 from xmpproxy.resumption import Resumables
 from xmpproxy.service import Listener, ProxyService
@@ -101,10 +102,11 @@ def serviceOf(config: Config) -> IService:
     upstreams = buildUpstreams(config, reactor, serverTLS)
     accounts = Accounts(copyIds())
     resumables = Resumables(config.stream_management)
+    queues = Queues(config.limits.all_queues_bytes, accounts.sessions, reactor)
     admission = Admission(config.limits, reactor.seconds)
     limitLog = LimitLog(config.limits, reactor)
     listeners = buildListeners(
-        config, reactor, clientTLS, upstreams, accounts, resumables, admission, limitLog
+        config, reactor, clientTLS, upstreams, accounts, resumables, queues, admission, limitLog
     )
 
     def streams() -> int:
@@ -167,6 +169,7 @@ def buildListeners(
     upstreams: Mapping[str, Upstreams],
     accounts: Accounts,
     resumables: Resumables,
+    queues: Queues,
     admission: Admission,
     limitLog: LimitLog,
 ) -> Sequence[Listener]:
@@ -185,6 +188,7 @@ def buildListeners(
             CHAIN,
             accounts,
             resumables,
+            queues,
             config.mirror,
             config.stream_management,
         )

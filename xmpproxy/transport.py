@@ -116,6 +116,15 @@ class Transport:
         socket = self._socket
         return not self._dropped and (socket is None or not _waits(socket))
 
+    @property
+    def waiting(self) -> int:
+        """How many bytes our system has not taken yet."""
+        connection = self._socket
+        if connection is None:
+            return 0
+        buffered: int = len(connection.dataBuffer) - connection.offset + connection._tempDataLen
+        return buffered
+
     def unsent(self) -> int:
         """How many bytes the peer's system has not taken yet, of those that ours has."""
         handle = self._handle()

@@ -256,18 +256,24 @@ class StanzaStream(xmlstream.XmlStream):
 class Reading:
     """What comes on a stream, as the producer for where it goes."""
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_changed", "_stream")
 
-    def __init__(self, stream: StanzaStream) -> None:
+    def __init__(self, stream: StanzaStream, changed: Callable[[], None] = lambda: None) -> None:
+        """
+        @param changed: called when the stream is not read any more, or again.
+        """
         self._stream = stream
+        self._changed = changed
 
     def pauseProducing(self) -> None:
         """Who is to get it does not read."""
         self._stream.pause(PEER)
+        self._changed()
 
     def resumeProducing(self) -> None:
         """It reads again."""
         self._stream.resume(PEER)
+        self._changed()
 
     def stopProducing(self) -> None:
         """It is gone, of which its protocol tells."""

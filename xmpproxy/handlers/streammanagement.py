@@ -155,6 +155,16 @@ class StreamManagement(Link, Management):
         return 0 if self._server is None else self.parent.fromServer - self._down.handled
 
     @property
+    def kept(self) -> int:
+        """How many bytes are kept that the client has not handled."""
+        return 0 if self._client is None else self._client.keeps.size
+
+    def expire(self, why: str) -> None:
+        """The client is away: wait for it no longer."""
+        if self._client is not None:
+            self._client.expire(why)
+
+    @property
     def serverCounts(self) -> bool:
         """Whether the server has stream management."""
         return self._server is not None
