@@ -34,6 +34,7 @@ from xmpproxy.garbage import Garbage
 from xmpproxy.handlers import CHAIN
 from xmpproxy.ids import copyIds
 from xmpproxy.keepalive import KeepAlive
+from xmpproxy.lastinglog import LastingLog
 from xmpproxy.limitlog import LimitLog
 from xmpproxy.login import Login
 from xmpproxy.polling import LeanPolling
@@ -126,6 +127,7 @@ def serviceOf(config: Config) -> IService:
         TimerService(TICKET_KEY_SECONDS, clientTLS.renewTickets).setServiceParent(service)
     Reloading(readers, reactor).setServiceParent(service)
     LeanPolling(reactor).setServiceParent(service)
+    LastingLog(reactor).setServiceParent(service)
     Garbage(streams).setServiceParent(service)
     return service
 
