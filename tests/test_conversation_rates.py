@@ -228,23 +228,34 @@ class Deaf(Conversation):
         return Window(client, server, "")
 
     def test_notRead(self) -> None:
-        """It is not read, either, until it listens."""
-        client, server, _ = self.asks(2000)
-        self.assertGreater(client.unsent, 0)
-        client.ignores = server.ignores = True
+        """What it does not listen to stays with the server."""
+        client, server, _ = self.asks(100)
+        self.assertGreater(server.unsent, 500_000)
+        client.ignores = True
         client.readsOn()
+        self.assertEqual(server.unsent, 0)
+        client.vanishes()
+        server.getsEnd()
+
+    def test_serverIsSlow(self) -> None:
+        """And what the server does not listen to, with the client."""
+        client, server, _ = self.asks(0)
+        server.stopsReading()
+        request = f"<iq type='get' id='r'><query xmlns='{ns.REGISTER}'/></iq>"
+        client.sends(10_000 * request)
+        self.assertGreater(client.unsent, 300_000)
+        server.ignores = True
+        server.readsOn()
         self.assertEqual(client.unsent, 0)
         client.vanishes()
 
     def test_tooLate(self) -> None:
         """It has to log in in time all the same."""
-        client, server, _ = self.asks(2000)
-        while server.next == "iq":
-            server.gets("<iq type='get' id='r'>*</iq>")
+        client, server, _ = self.asks(100)
         self.network.wait(60)
         self.network.wait(CLOSE_SECONDS)
         self.assertEqual(len(self.factory.streams), 0)
-        client.losesConnection()
+        client.vanishes()
         server.isLeft()
 
     def test_logsIn(self) -> None:

@@ -67,8 +67,8 @@ class DownstreamOwner(Protocol):
 
 class Downstream(StanzaStream):
     """
-    The stream itself. No faster than it may it is read, and before login only while the client
-    reads what it gets.
+    The stream itself. It is read no faster than it may, and, as long as nobody else sees to that,
+    only while the client reads what it gets.
     """
 
     authenticator: DownstreamAuthenticator
@@ -100,17 +100,12 @@ class Downstream(StanzaStream):
             self._waited()
 
     def loggedIn(self) -> None:
-        """More may come from now on, and who has the stream now sees to what the client reads."""
+        """More may come from now on, and who has the stream now sees to whether that is read."""
         rate = self.limits.bytes_per_second
         self._bucket = Bucket(rate) if rate else None
         self._waitNoMore()
         self.unregisterProducer()
         self.resume()
-
-    def closeStream(self, error: StreamError | Stanza | None = None) -> None:
-        """Close our side, even if a producer has been told to pause."""
-        self.unregisterProducer()
-        super().closeStream(error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._waitNoMore()

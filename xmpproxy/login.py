@@ -28,7 +28,7 @@ from xmpproxy.stanza import Stanza
 from xmpproxy.stanza import parse as parseElement
 from xmpproxy.streammanagement import Enable, Failed, Refused, Resume, parse
 from xmpproxy.upstream import Upstream, UpstreamFailed, UpstreamOwner, Upstreams
-from xmpproxy.xmlstream import LOGIN
+from xmpproxy.xmlstream import LOGIN, couple
 
 log = Logger()
 
@@ -115,6 +115,7 @@ class Login:
         self._opening = None
         self._upstream = upstream
         upstream.authenticator.owner = self
+        couple(self._downstream, upstream)
         way = self._domain.auth
         if way == "auto":
             way = "terminate" if features.bindsChannel(offered.element) else "relay"
@@ -270,7 +271,7 @@ class Login:
         self._waiting = None
         if self._sasl is None or self._downstream.closing:
             return
-        self._downstream.resume()
+        self._downstream.resume(LOGIN)
         self._try(stanza)
         pipelined, self._pipelined = self._pipelined, []
         self.downstreamStanzas(pipelined)

@@ -267,6 +267,7 @@ class Session(XMPPHandlerCollection):
             "{jid}: bound, from {client}", jid=shown(self.jid), client=self._downstream.address
         )
         self._downstream.authenticator.loggedIn()
+        self._upstream.resume()
         self.seat.outbox.put(bindResult.data)
         self._coupleClient()
         self._coupleServer()
@@ -286,6 +287,7 @@ class Session(XMPPHandlerCollection):
 
     def _coupleServer(self) -> None:
         upstream = self._upstream
+        upstream.unregisterProducer()
         upstream.transport.registerProducer(Reading(self._downstream, self.count), True)
         if self._idleSeconds:
             upstream.transport.timeOut(self._idleSeconds)
@@ -715,7 +717,6 @@ class Session(XMPPHandlerCollection):
         downstream.write(first)
         self._coupleClient()
         if self._reconnection is None:
-            self._upstream.unregisterProducer()
             self._coupleServer()
         self.seat.release()
         self.flush()
@@ -880,10 +881,9 @@ class Session(XMPPHandlerCollection):
         self._downstream.unwanted = self._upstream.unwanted = None
         self._stopWaiting()
         self.management.ended()
-        if self._held is None:
-            self._downstream.unregisterProducer()
-            self._upstream.unregisterProducer()
-            self._upstream.resume()
+        self._downstream.unregisterProducer()
+        self._upstream.unregisterProducer()
+        self._upstream.resume()
         log.info(
             "{jid}: ended: {outcome}, from {client}, {seconds:.0f} s, {fromClient} stanzas from "
             "the client, {fromServer} from the server, {copies} copies to it, {shared} of its own",

@@ -210,9 +210,10 @@ class StanzaStream(xmlstream.XmlStream):
         if self._headerSent:
             self.write(last + b"</stream:stream>")
         self.closing = True
+        self.unregisterProducer()  # a connection with one that is paused would stay open
+        self.resume()  # the peer has yet to close its side
         self.abortLater()
         if error is not None or not (self.initiating and self._headerSent):
-            self.resume()  # TLS waits for the peer's goodbye
             self.transport.loseConnection()
         # Else the server closes its side first: data of ours that it has not read yet would be
         # lost if it had sent something that we had not read.
@@ -277,6 +278,14 @@ class Reading:
 
     def stopProducing(self) -> None:
         """It is gone, of which its protocol tells."""
+
+
+def couple(one: StanzaStream, other: StanzaStream) -> None:
+    """Read each of two streams as fast as the other takes it."""
+    for stream, producer in ((one, other), (other, one)):
+        stream.unregisterProducer()
+        stream.transport.registerProducer(Reading(producer), True)
+        producer.resume(PEER)
 
 
 S = TypeVar("S", bound=StanzaStream)
