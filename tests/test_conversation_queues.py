@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from tests.conversation import ROMEO, Conversation, Window
+from tests.conversation import BINDING, JULIET, ROMEO, Conversation, Window, bound
 from xmpproxy import config, ns
 from xmpproxy.queues import SHARE
+from xmpproxy.session import PREPARE_SECONDS
 
 SM = ns.STREAM_MANAGEMENT[0]
 LIMIT = 600_000
@@ -111,3 +112,41 @@ class AllQueues(Conversation):
             window.server.sends(f"<presence from='{ROMEO}/{number}'>{9000 * '-'}</presence>")
         self.assertGreater(self.queues.total, 30_000 - 16384)
         window.client.ignores = True
+
+
+class BeforeReady(Conversation):
+    """A session is not ready before the server has answered, or three seconds have passed."""
+
+    limits: ClassVar = config.Limits(queue_bytes=100_000)
+
+    def test_much(self) -> None:
+        """With much to be told then the client is not told more than it may have waiting."""
+        client, server = self.authenticates()
+        client.gets(BINDING)
+        request = f"<iq type='set' id='bind'><bind xmlns='{ns.BIND}'/></iq>"
+        client.sends(request)
+        server.gets(request)
+        server.sends(bound(f"{JULIET}/home"))
+        server.getsDisco()
+        stanzas = [f"<presence from='{ROMEO}/{each}'>{9000 * '-'}</presence>" for each in range(99)]
+        server.sends("".join(stanzas))
+        self.assertGreater(server.unsent, 400_000)
+        client.getsNothing()
+        self.network.wait(PREPARE_SECONDS)
+        client.gets(bound(f"{JULIET}/home"))
+        for stanza in stanzas:
+            client.getsBytes(stanza)
+        self.assertEqual(server.unsent, 0)
+
+    def test_gone(self) -> None:
+        """The same with a client that does not wait for it."""
+        client, server = self.authenticates()
+        client.gets(BINDING)
+        server.ignores = True
+        client.sends(f"<iq type='set' id='bind'><bind xmlns='{ns.BIND}'/></iq>")
+        server.sends(bound(f"{JULIET}/home"))
+        server.sends(99 * f"<presence from='{ROMEO}'>{9000 * '-'}</presence>")
+        self.assertGreater(server.unsent, 400_000)
+        client.vanishes()
+        self.network.wait(PREPARE_SECONDS)
+        self.assertEqual(server.unsent, 0)

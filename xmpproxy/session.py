@@ -401,6 +401,11 @@ class Session(XMPPHandlerCollection):
                 put(stanza.data)
         self.fromServer += came
         self.seat.outbox.came = self.fromServer
+        if (
+            self._held is not None
+            and sum(len(held.data) for held in self._held[1]) > self.output.most
+        ):
+            self._upstream.pause(PEER)  # until ready, though an answer may be behind that
         holding = self.seat.holding
         if holding is not None:
             if self.management.unhandled > self.mostUnhandled // 2:
