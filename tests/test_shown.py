@@ -120,4 +120,4 @@ class Calls(SynchronousTestCase):
                         self.assertRegex(value, r"^(shown|shownText)\(|address$", where)
 
     #: Where only what the operator or the system says is logged.
-    OWN = frozenset({"connect.py", "downstreamtls.py", "polling.py"})
+    OWN = frozenset({"connect.py", "downstreamtls.py", "lastinglog.py", "polling.py"})
