@@ -259,7 +259,7 @@ class Slow(Managed):
             self.home.server.sends(self.large)
 
     def test_enabling(self) -> None:
-        """What was on its way before does not count."""
+        """What was on its way before does not count, but any answer says that it has come."""
         sibling = self.logsIn("sibling", managed=True)
         self.fills()
         sibling.client.sends(says("good morrow"))
@@ -270,6 +270,11 @@ class Slow(Managed):
             self.home.client.gets(self.large)
         self.home.client.gets(COPY)
         self.home.client.gets(f"<enabled xmlns='{SM}'/>")
+        self.home.client.gets(R)
+        self.home.server.sends(R)
+        self.home.server.gets(a(0))
+        self.home.client.acknowledges()
+        self.hasHandled(3)
         self.home.server.sends(PRESENCE + hears("adieu"))
         self.home.client.gets(PRESENCE)
         self.home.client.gets(hears("adieu"))
@@ -876,7 +881,56 @@ class Servers(Conversation):
         for each in (hears("a"), PRESENCE, hears("b")):
             client.gets(each)
         server.sends(R)
+        server.gets(a(0))
+        client.sends(PRESENCE)
+        server.gets(PRESENCE)
+        server.sends(R)
         server.gets(a(3))  # the answers to both questions, too
+
+    def test_clientBetween(self) -> None:
+        """What comes before the client enables it is handled once that says anything later."""
+        client, server = self.binds()
+        server.sends(f"<enabled xmlns='{SM}'/>")
+        server.answersDisco()
+        client.gets(bound(f"{JULIET}/1"))
+        server.sends(hears("a") + R)
+        client.gets(hears("a"))
+        server.gets(a(0))
+        self.enables(client)
+        client.gets(R)
+        server.sends(R)
+        server.gets(a(0))
+        client.sends(a(0))
+        server.sends(R)
+        server.gets(told(1))
+
+    def test_clientWithout(self) -> None:
+        """Before a client has said anything it is not taken for one without."""
+        client, server = self.binds()
+        server.sends(f"<enabled xmlns='{SM}'/>")
+        server.answersDisco()
+        client.gets(bound(f"{JULIET}/1"))
+        for each in "ab":
+            server.sends(hears(each) + R)
+            client.gets(hears(each))
+            server.gets(a(0))
+        client.sends(says("c"))
+        server.gets(says("c"))
+        server.sends(R)
+        server.gets(told(2))
+
+    def test_clientMute(self) -> None:
+        """Except if it gets very much: the server would not wait for ever."""
+        client, server = self.binds()
+        server.sends(f"<enabled xmlns='{SM}'/>")
+        server.answersDisco()
+        client.gets(bound(f"{JULIET}/1"))
+        server.sends(998 * PRESENCE + R)
+        server.gets(a(0))
+        server.sends(PRESENCE + R)
+        server.gets(told(999))
+        for _ in range(999):
+            client.gets(PRESENCE)
 
     def test_lostMeanwhile(self) -> None:
         """The client does not wait for it."""

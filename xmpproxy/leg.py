@@ -35,6 +35,11 @@ class Leg:
         """
         return max(0, handled - self._came) % MODULUS
 
+    @property
+    def settled(self) -> int:
+        """How many stanzas had been sent on this stream, or have been acknowledged since."""
+        return self._sent + self._counter.acknowledged
+
     def answer(self, handled: int) -> bytes:
         """The same as an C{<a/>}."""
         return Answer(self.h(handled)).written(self.namespace)

@@ -42,6 +42,9 @@ ASK_STANZAS = 10
 ASK_BYTES = 16384
 ASK_SECONDS = 2.0
 
+#: What every client is sent first.
+_BIND_RESULT = 1
+
 
 class StreamManagement(Link, Management):
     """Counts on both streams, and tells each peer what it may forget."""
@@ -139,10 +142,18 @@ class StreamManagement(Link, Management):
     def _lookAtClient(self) -> None:
         """One without stream management cannot say what it has handled."""
         session = self.parent
-        if self._client is None and session.clientTakes:
+        if self._client is None and self._isPlain and session.clientTakes:
             # It is enough that the system has taken it.
             self._down.acknowledge(session.output.count)
             self._down.mark(session.output.count, session.passedOn)
+
+    @property
+    def _isPlain(self) -> bool:
+        """
+        Whether the client does without. If it does not, C{<enable/>} is the first that it sends,
+        and what it is sent before that is as precious as anything else.
+        """
+        return bool(self.parent.fromClient) or self.unhandled > self.parent.mostUnhandled // 2
 
     def farewell(self) -> None:
         """The session ends: tell the server the last that is known."""
@@ -209,7 +220,7 @@ class StreamManagement(Link, Management):
 
     def _acknowledged(self, client: Attendance, h: int) -> None:
         """The client has handled so many, which may be an impossible number."""
-        before = self._down.acknowledged
+        before = client.leg.settled
         after = client.leg.acknowledged(h, before + client.keeps.count)
         client.leg.asking = False
         client.policy.answered()
@@ -232,8 +243,11 @@ class StreamManagement(Link, Management):
         self._client = client
         self._up.handled = session.fromClient
         self._up.acknowledge(session.toServer)
-        self._down.acknowledge(session.output.count)
+        if session.output.count == _BIND_RESULT:
+            self._down.acknowledge(_BIND_RESULT)
         self._down.mark(session.output.count, session.passedOn)
+        if self.unhandled:  # any <a/> that comes behind it says that it has arrived
+            session.sayClient(self._request(client))
 
     def clientTurn(self) -> None:
         """All that a read from the client has brought is on its way."""
