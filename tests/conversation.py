@@ -706,6 +706,7 @@ class Conversation(SynchronousTestCase):
         self.network.settle()
         self.keepAlive.stopService()
         self.limitLog.stopService()
+        self.resumables.stopService()
         self.assertEqual(self.network.getDelayedCalls(), [], "left behind")
         self.assertEqual(len(self.factory.streams), 0, "left behind")
         self.assertEqual(len(self.upstreams.streams), 0, "left behind")

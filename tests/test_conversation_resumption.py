@@ -353,6 +353,74 @@ class ByPing(Resuming):
         self.network.wait(300)
         self.home.server.getsEnd()
 
+    def bothGo(self) -> None:
+        """The client is gone, and then the server: two messages are with the proxy alone."""
+        self.home.server.sends(hears("a"))
+        self.home.client.gets(hears("a"))
+        self.home.client.vanishes()
+        self.home.server.sends(PRESENCE + hears("b") + hears("c"))
+        self.home.server.closes()
+        self.home.server.isLeft()
+
+    def comesAnew(self, h: int, user: str = "juliet") -> Client:
+        """The client cannot resume, and begins anew."""
+        client, server = self.comes(user)
+        client.sends(resume(self.previd, h))
+        client.gets(failed("item-not-found", h=0))
+        client.sends(BIND_THEIRS)
+        server.gets(BIND_THEIRS)
+        server.sends(bound(f"{user}@{DOMAIN}/new"))
+        server.gets(f"<enable xmlns='{SM}'/>")
+        server.sends(f"<enabled xmlns='{SM}'/>")
+        server.answersDisco()
+        client.gets(bound(f"{user}@{DOMAIN}/new"))
+        client.getsNothing()
+        self.previd = self.enables(client)
+        return client
+
+    def test_left(self) -> None:
+        """If it is gone, too, the next session of the client gets the messages, once."""
+        self.bothGo()
+        client = self.comesAnew(1)
+        client.gets(late(hears("b")))
+        client.gets(late(hears("c")))
+        self.network.wait(2)
+        client.gets(R)
+        client.vanishes()
+        client, server = self.asks(resume(self.previd, 1))
+        client.gets(resumed(self.previd, 0))
+        self.part(server)
+        client.gets(late(hears("c")))
+        client.gets(R)
+
+    def test_leftAll(self) -> None:
+        """An impossible number says nothing of what it has."""
+        self.bothGo()
+        client = self.comesAnew(5)
+        for each in "abc":
+            client.gets(late(hears(each)))
+
+    def test_leftNothing(self) -> None:
+        """It had come nevertheless."""
+        self.bothGo()
+        self.comesAnew(4).getsNothing()
+
+    def test_leftToOthers(self) -> None:
+        """Others get nothing, and take nothing away."""
+        self.bothGo()
+        previd = self.previd
+        self.comesAnew(1, "nurse").getsNothing()
+        self.previd = previd
+        client = self.comesAnew(1)
+        client.gets(late(hears("b")))
+        client.gets(late(hears("c")))
+
+    def test_leftTooLong(self) -> None:
+        """It is not kept for longer than a session."""
+        self.bothGo()
+        self.network.wait(300)
+        self.comesAnew(1).getsNothing()
+
     def test_neverAnswered(self) -> None:
         """Unless it does not answer: then the client is not kept waiting for long."""
         self.home.client.sends(says("a"))

@@ -5,13 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from xmpproxy import resumption
 from xmpproxy.config import StreamManagement
 from xmpproxy.downstream import Downstream
+from xmpproxy.leftover import Leftover
+from xmpproxy.leg import Leg
 from xmpproxy.resumption import Resumables
 from xmpproxy.streammanagement import Resume
+from xmpproxy.unacknowledged import Unacknowledged
 
 
 class Session:
@@ -107,6 +111,26 @@ class Resumption(SynchronousTestCase):
         self.assertEqual(self.gone(sessions), [1])
         self.resumables.keep(sessions[2], 101)
         self.assertEqual(self.gone(sessions), [1, 2])
+
+    def test_left(self) -> None:
+        """What is left goes before anything that is kept, the oldest first."""
+        sessions = self.make()
+        for number, each in enumerate(sessions[:3]):
+            keeps = Unacknowledged()
+            keeps.add(f"<message id='{number}'/>".encode().ljust(30))
+            self.resumables.discard(each.id, 0)
+            self.resumables.leave(each.id, Leftover(Session.bareJid, Leg("", 0, 0), keeps), Clock())
+        self.assertEqual(self.left(sessions[0], "romeo@example.net"), 0)
+        self.assertEqual(self.left(sessions[0]), 1)
+        self.assertEqual(self.left(sessions[0]), 0)
+        self.resumables.keep(sessions[3], 70)
+        self.assertEqual([self.left(sessions[1]), self.left(sessions[2])], [0, 1])
+        self.resumables.keep(sessions[3], 100)
+        self.assertEqual(self.gone(sessions), [])
+
+    def left(self, session: Session, bareJid: str = Session.bareJid) -> int:
+        """How many messages an account's client gets that wants to resume this one."""
+        return len(list(self.resumables.inherit(Resume(session.id, 0), bareJid)))
 
     def test_none(self) -> None:
         """There may be no room at all."""

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from xmpproxy.downstream import Downstream
+from xmpproxy.leftover import Leftover
 from xmpproxy.leg import Leg
 from xmpproxy.management import Management
 from xmpproxy.queues import GRAIN
@@ -66,14 +67,19 @@ class Attendance:
         self._waiting: IDelayedCall | None = None  # for it to come back, or to acknowledge
         self.id = session.resumables.add(self) if seconds else None
 
-    def end(self, handled: int) -> None:
+    def end(self, handled: int, leaves: bool) -> None:
         """
         The session is over.
 
         @param handled: how many of the session's stanzas from the client are handled.
+        @param leaves: whether nobody else has what the client has not acknowledged.
         """
         if self.id is not None:
-            self._session.resumables.discard(self.id, self.leg.h(handled))
+            resumables = self._session.resumables
+            resumables.discard(self.id, self.leg.h(handled))
+            if leaves and self.keeps.count:
+                leftover = Leftover(self.bareJid, self.leg, self.keeps)
+                resumables.leave(self.id, leftover, self._session.clock)
         self._stopWaiting()
         if self._asking is not None:
             self._asking.cancel()

@@ -33,6 +33,7 @@ from xmpproxy.limitlog import LimitLog
 from xmpproxy.shown import shown, shownText
 from xmpproxy.splitter import StreamHeader
 from xmpproxy.stanza import Stanza
+from xmpproxy.streammanagement import Resume
 from xmpproxy.xmlstream import RATE, OpenStreams, Reading, StanzaStream
 
 log = Logger()
@@ -69,6 +70,8 @@ class Downstream(StanzaStream):
     """
     The stream itself. It is read no faster than it may, and, as long as nobody else sees to that,
     only while the client reads what it gets.
+
+    @ivar former: the stream that the client has tried to resume, if it has.
     """
 
     authenticator: DownstreamAuthenticator
@@ -79,6 +82,7 @@ class Downstream(StanzaStream):
         rate = limits.bytes_per_second
         self._bucket = Bucket(min(rate, LOGIN_BYTES_PER_SECOND)) if rate else None
         self._readOn: IDelayedCall | None = None
+        self.former: Resume | None = None
         super().__init__(authenticator, limits, clock)
 
     def dataReceived(self, data: bytes) -> None:

@@ -300,6 +300,7 @@ class Login:
             if isinstance(element, Enable):
                 raise Refused("unexpected-request")
             if isinstance(element, Resume):
+                self._downstream.former = element
                 if self._unasked is not None or self._resumables.find(element.previd) is None:
                     raise self._resumables.refusal(element.previd)
                 # Whose the client is, the server alone can say.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from typing import Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from xmpproxy.config import StreamManagement
 from xmpproxy.downstream import Downstream
+from xmpproxy.leftover import Leftover
 from xmpproxy.streammanagement import Refused, Resume
 
 #: How many sessions are remembered when they are over, for clients that come too late.
@@ -49,7 +52,8 @@ class Resumables(Service):
     """
     Those of the whole process. Of sessions whose client is away, only so many and so many bytes are
     kept; with more the one that has been away longest ends; of those that keep any, if there are
-    too many bytes. Once this has stopped there are none.
+    too many bytes. Once this has stopped there are none. What sessions that are over have left
+    counts among those bytes, and goes first.
 
     @ivar seconds: for how long each is kept; 0: not at all.
     """
@@ -61,6 +65,7 @@ class Resumables(Service):
         self._sessions: dict[str, Resumable] = {}
         self._over: dict[str, int] = {}  # with what of the client's was handled
         self._away: dict[Resumable, int] = {}  # with the bytes that each keeps
+        self._left: dict[str, Leftover] = {}
         self._bytes = 0
 
     def add(self, session: Resumable) -> str:
@@ -90,6 +95,39 @@ class Resumables(Service):
             if len(self._over) > REMEMBERED:
                 del self._over[next(iter(self._over))]
 
+    def leave(self, id: str, leftover: Leftover, clock: IReactorTime) -> None:
+        """A session that has ended leaves something, for who wants to resume it."""
+        self._left[id] = leftover
+        leftover.expires = clock.callLater(self.seconds, self.forget, id)
+        self._bytes += leftover.size
+        self._keepTo("no room to keep it")
+
+    def forget(self, id: str) -> Leftover | None:
+        """
+        Nobody asks for it any more.
+
+        @return: it, if it was still there.
+        """
+        leftover = self._left.pop(id, None)
+        if leftover is not None:
+            self._bytes -= leftover.size
+            if leftover.expires is not None and leftover.expires.active():
+                leftover.expires.cancel()
+            leftover.expires = None
+        return leftover
+
+    def inherit(self, resume: Resume, bareJid: str) -> Iterable[bytes]:
+        """
+        The messages that are left to a client which could not resume its session.
+
+        @param bareJid: whose client it is.
+        """
+        leftover = self._left.get(resume.previd)
+        if leftover is None or leftover.bareJid != bareJid:
+            return ()
+        self.forget(resume.previd)
+        return leftover.messages(resume.h)
+
     def refusal(self, id: str) -> Refused:
         """What a client gets that wants a session that is not there: C{h}, if it has been."""
         return Refused("item-not-found", self._over.get(id))
@@ -105,6 +143,8 @@ class Resumables(Service):
         self._keepTo("no room to keep it")
 
     def _keepTo(self, why: str) -> None:
+        while self._left and self._bytes > self._mostBytes:
+            self.forget(next(iter(self._left)))
         while (many := len(self._away) > self._mostAway) or self._bytes > self._mostBytes:
             oldest = next(each for each, bytes in self._away.items() if many or bytes)
             self.back(oldest)
@@ -127,6 +167,8 @@ class Resumables(Service):
         """The proxy ends: so do the sessions whose clients are away, be it now or soon."""
         super().stopService()
         self._mostAway = 0
+        for id in list(self._left):
+            self.forget(id)
         self._keepTo("shutdown")
 
     def back(self, session: Resumable) -> None:

@@ -183,7 +183,8 @@ class StreamManagement(Link, Management):
     def ended(self) -> None:
         """The session is over: nobody can come back to it."""
         if self._client is not None:
-            self._client.end(self._up.handled)
+            serverGone = self.xmlstream is None
+            self._client.end(self._up.handled, leaves=serverGone and self._server is None)
         self._waitIsOver()
 
     def disownHandlerParent(self, parent: Session) -> None:
@@ -246,6 +247,10 @@ class StreamManagement(Link, Management):
         if session.output.count == _BIND_RESULT:
             self._down.acknowledge(_BIND_RESULT)
         self._down.mark(session.output.count, session.passedOn)
+        former = session.clientStream.former
+        if former is not None:
+            for message in session.resumables.inherit(former, session.seat.account):
+                session.sendClient(message)
         if self.unhandled:  # any <a/> that comes behind it says that it has arrived
             session.sayClient(self._request(client))
 
