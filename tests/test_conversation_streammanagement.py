@@ -342,6 +342,38 @@ class Upwards(Managed):
         client.gets(a(3))
         server.getsNothing()
 
+    def answeredHere(self) -> None:
+        """Something of the client's is handled, which it has not been told."""
+        self.home.client.sends(f"<iq type='set' id='c'><enable xmlns='{ns.CARBONS}'/></iq>")
+        self.home.client.gets("<iq type='result' id='c' from='*' to='*'/>")
+
+    def test_shutdown(self) -> None:
+        """The last that is known is told when the proxy ends,"""
+        self.answeredHere()
+        self.factory.shutdown()
+        self.network.settle()
+        self.home.client.gets(a(1))
+        self.home.client.getsError("system-shutdown")
+        self.home.server.gets(a("*"))
+        self.home.server.getsEnd()
+
+    def test_serverGone(self) -> None:
+        """or the server is gone;"""
+        self.answeredHere()
+        self.home.server.closes()
+        self.home.client.gets(a(1))
+        self.home.client.getsError("reset")
+        self.home.server.isLeft()
+
+    def test_told(self) -> None:
+        """unless it was told already."""
+        self.answeredHere()
+        self.home.client.sends(R)
+        self.home.client.gets(a(1))
+        self.home.server.closes()
+        self.home.client.getsError("reset")
+        self.home.server.isLeft()
+
     def test_unasked(self) -> None:
         """Nobody asks of himself what the client does not want to know."""
         self.home.client.sends(says("a"))

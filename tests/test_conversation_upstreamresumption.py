@@ -519,6 +519,7 @@ class Refused(Cut):
         server = self.meetsAgain()
         server.gets(resume(ID, BEFORE))
         server.sends(failed("item-not-found", h=GOT + 1))
+        self.home.client.gets(a(1))
         self.ends()
         server.isLeft()
         self.assertLogged("the server does not resume: item-not-found")

@@ -398,8 +398,8 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
 
     def shutdown(self) -> None:
         """The proxy ends."""
+        self._end("shutdown")  # which may have more to say
         self.xmlstream.closeStream(StreamError("system-shutdown"))
-        self._end("shutdown")
 
 
 @implementer(IStoppableFactory)

@@ -12,9 +12,10 @@ class Leg:
 
     @ivar namespace: the version that is spoken.
     @ivar asking: whether the peer owes an answer to a request of ours.
+    @ivar told: what the peer was told last that it may forget.
     """
 
-    __slots__ = ("_came", "_counter", "_sent", "asking", "namespace")
+    __slots__ = ("_came", "_counter", "_sent", "asking", "namespace", "told")
 
     def __init__(self, namespace: str, came: int, sent: int) -> None:
         """
@@ -23,6 +24,7 @@ class Leg:
         """
         self.namespace = namespace
         self.asking = False
+        self.told = 0
         self._came = came
         self._sent = sent
         self._counter = Counter()
@@ -42,7 +44,8 @@ class Leg:
 
     def answer(self, handled: int) -> bytes:
         """The same as an C{<a/>}."""
-        return Answer(self.h(handled)).written(self.namespace)
+        self.told = self.h(handled)
+        return Answer(self.told).written(self.namespace)
 
     def unheard(self, handled: int, came: int) -> int:
         """

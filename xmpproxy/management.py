@@ -102,6 +102,9 @@ class Management:
     def farewell(self) -> None:
         """The session ends: tell the server the last that is known."""
 
+    def farewellClient(self) -> None:
+        """The same for the client."""
+
     def ended(self) -> None:
         """The session is over: nobody can come back to it."""
 

@@ -877,6 +877,7 @@ class Session(XMPPHandlerCollection):
         if self._outcome is not None:
             return
         self.flush()
+        self.management.farewellClient()
         if self._outcome is not None:
             return  # it ended with that
         self._outcome = outcome

@@ -160,6 +160,12 @@ class StreamManagement(Link, Management):
         if self._server is not None:
             self._answerServer(self._server)
 
+    def farewellClient(self) -> None:
+        """The same for the client, unless it knows."""
+        client = self._client
+        if client is not None and client.leg.h(self._up.handled) != client.leg.told:
+            self._answerClient()
+
     @property
     def unhandled(self) -> int:
         """How many of the server's stanzas the client has not handled, if the server counts."""
