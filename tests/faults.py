@@ -19,19 +19,33 @@ everybody has come back, and is told what the other side has taken over. Then th
   - What a window writes comes in that order, and if only links broke, also what the peer writes to
     one address. What comes again, after a stream that could not be resumed, is not minded.
 
-What a server does itself is nobody's fault here. It sends errors for what was on its way to a
-session that is gone, while the other one is there: the sender was told. What it has kept for a
-session that is gone comes in an order of its own. And some is counted as unpromised:
+It is always looked at, on every server and whatever breaks, what the proxy takes upon itself: its
+links to the server are not encrypted, and a L{Witness} reads them. Never may
 
-  - What a server without acknowledgements (jabberd2) has written to a connection that breaks behind
-    the proxy is gone, as it is for every client of that server.
-  - When an account's connections to ejabberd break, and those after them soon, some of what comes
-    then is lost: measured without the proxy as well, in 3 of 60 rounds. (It may be what is sent
-    between resource binding and C{<enabled/>}, where nobody counts.)
-  - What ejabberd should copy to a window by its carbons is gone at times, if the stream for that is
-    being resumed: measured without the proxy as well, in 2 of 150 rounds.
-  - What a server has taken over just before it stops may be gone or late: without the proxy,
-    ejabberd loses some of that in every second round.
+  - the proxy say C{<a/>} to a window before the server has taken a message over, as far as it has
+    told the proxy,
+  - the proxy say C{<a/>} to the server before the window has a message,
+  - a message be missing that the server had sent on a stream that is still there, or of which it
+    was told that the window has it, or that has got as far as the proxy, on a server that forgets
+    what it has sent.
+
+What is missing otherwise is counted by who lost it:
+
+  - I{Lost by the server}: what it had taken over and never sent, or what it sent and was not
+    acknowledged, so that it still had it. Without the proxy, ejabberd loses some of that in every
+    second round in which it is stopped, and in 3 of 60 in which connections break. Where nothing
+    but links broke, and of what the windows write, and on Prosody, that does not happen unless the
+    server was stopped.
+  - I{Lost on the way}: what a server without acknowledgements (jabberd2) has sent on a connection
+    that broke behind the proxy, or before a window had stream management. Every client of it
+    loses that.
+  - I{Lost uncounted}: what a server with acknowledgements sends before C{<enabled/>}.
+
+What else a server does itself is nobody's fault here. It sends errors for what was on its way to a
+session that is gone, while the other one is there: the sender was told. What it has kept for a
+session that is gone comes in an order of its own. And what ejabberd should copy to a window by its
+carbons it does not send at times, if the stream for that is being resumed: measured without the
+proxy as well, in 2 of 150 rounds.
 """
 
 from __future__ import annotations
@@ -51,6 +65,7 @@ from tests.parties import Plain, Window
 from tests.rawclient import RawClient, bodyOf
 from tests.servers import Proxy
 from tests.smclient import SmClient
+from tests.witness import Record, Witness
 from xmpproxy import lab
 
 T = TypeVar("T", bound=RawClient)
@@ -61,13 +76,37 @@ LINKS = ("cut", "freeze", "hurry", "both")
 #: Both, or all, come back.
 BEHIND = ("proxy", "upstream", "server")
 
+_EARLY = "acknowledged early"
+_BY_PROXY = "lost by the proxy"
+_BY_SERVER = "lost by the server"
+_UNCOUNTED = "lost uncounted"
+_ON_THE_WAY = "lost on the way"
+_NOT_COPIED = "not copied"
+
+#: What may be counted besides what breaks, and what it means.
+COUNTS = {
+    "resumed": "a window went on with its session",
+    "begun anew": "it could not, and has logged in",
+    "to the account": "messages that the peer's server had taken over",
+    "to the peer": "messages that the proxy had acknowledged to a window",
+    _EARLY: "the proxy said of one to be taken over, and it was not: must not be",
+    _BY_PROXY: "one was there and was not passed on: must not be",
+    _BY_SERVER: "it had one, taken over or not acknowledged by the proxy, and that is gone",
+    _ON_THE_WAY: "a server that wants no acknowledgements had sent one when a connection broke",
+    _UNCOUNTED: "a server that wants them had sent one before they began",
+    _NOT_COPIED: "the server never sent a window the carbon of one",
+    "returned": "the sender got an error instead",
+    "doubled": "one came again after a stream that could not be resumed",
+}
+
 #: The accounts that a server needs.
 USERS = ("account", "peer", "first", "second")
 
 _WINDOWS = ("desk", "phone")
 _MOST_PAUSE = 0.02  # seconds
 _MOST_STALLED = 0.3  # seconds
-_LOOKS = 100  # at what has come, before something is missing,
+_LOOKS = 100  # at what has come, before something is missing that must not be,
+_FEW_LOOKS = 10  # or may be,
 _BETWEEN_LOOKS = 0.1  # so many seconds apart
 
 
@@ -113,8 +152,10 @@ class World:
         self._resumes = resumes
         self._place: Place = server
         self._rounds = 0
+        self._faults = ""
         self._behind = DeferredLock()  # what breaks there is whole again before something else does
-        self._upstream = LinkRelay(server)
+        self._witness = Witness(self._claimed)
+        self._upstream = LinkRelay(server, self._witness.link)
         self._windows: dict[str, Window] = {}
         self._everybody: Sequence[Plain | Window] = ()
 
@@ -122,7 +163,8 @@ class World:
         """Start the proxy, and have everybody log in."""
         await self._upstream.start()
         upstream: dict[str, str | bool] = {
-            "upstream": f"tcp:{self._upstream.host}:{self._upstream.port}"
+            "upstream": f"tcp:{self._upstream.host}:{self._upstream.port}",
+            "upstream-tls": "none",
         }
         if self._resumes:
             upstream |= {"auth": "terminate", "upstream-resume": True}
@@ -140,7 +182,9 @@ class World:
             relay = LinkRelay(self._place)
             await relay.start()
             client = self._client(SmClient, "account", name, relay)
-            self._windows[name] = Window(client, relay, f"peer@{domain}/peer", self.tally.counts)
+            peer = f"peer@{domain}/peer"
+            counts, told = self.tally.counts, self._told
+            self._windows[name] = Window(client, relay, peer, counts, told, self._managed)
         server = self._server
         self._peer = Plain(lambda: self._client(RawClient, "peer", "peer", server))
         self._bystanders = (
@@ -229,17 +273,21 @@ class World:
 
     # A round
 
-    async def round(self, *faults: str) -> None:
+    async def round(self, *faults: str, count: int = 0) -> None:
         """
         Write to each other, while something breaks; then look what has come.
 
         @param faults: of L{LINKS} or L{BEHIND}; when they happen is left to chance.
+        @param count: how many messages the peer writes; the account writes a little more. 0 leaves
+            that to chance, too.
         """
         self._rounds += 1
+        self._faults = " ".join(faults)
+        self._witness.forget()
         for each in self._everybody:
             each.begin()
         chance = self._chance
-        count = chance.randrange(40, 120)
+        count = count or chance.randrange(40, 120)
         when = sorted(chance.randrange(count) for _ in faults)
         breaking: list[Deferred[None]] = []
         for number in range(count):
@@ -323,6 +371,31 @@ class World:
             )
         )
 
+    # What is said to have come
+
+    def _told(self, bodies: list[str]) -> None:
+        """A window was told that these are taken over."""
+        if not self._direct:
+            early = [body for body in bodies if not self._witness.handled(body)]
+            self._early("the server", early)
+
+    def _managed(self, jid: str) -> None:
+        """A window has stream management on its stream."""
+        for record in self._witness.records:
+            if record.jid == jid and record.open:
+                record.managed = True
+
+    def _claimed(self, record: Record, bodies: list[str]) -> None:
+        """The server was told that these are."""
+        window = self._windows.get(record.jid.partition("/")[2])
+        if window is not None:
+            early = [body for body in bodies if not window.has(body)]
+            self._early(record.jid, early)
+
+    def _early(self, who: str, bodies: list[str]) -> None:
+        self.tally.counts[_EARLY] += len(bodies)
+        self._problem(f"acknowledged before {who} did", bodies)
+
     # What has come
 
     async def _look(self, faults: tuple[str, ...]) -> None:
@@ -331,12 +404,12 @@ class World:
         )
         stopped = "server" in faults
         keeps = self._server.kind == "prosody" or links
-        await self._lookAtAccount(faults, promised=not stopped and keeps)
-        await self._lookAtPeer(faults, promised=not stopped)
+        await self._lookAtAccount(faults, mayLose=stopped or not keeps)
+        await self._lookAtPeer(mayLose=stopped)
         if links:
-            self._lookAtAll(faults)
+            self._lookAtAll()
 
-    async def _lookAtAccount(self, faults: tuple[str, ...], promised: bool) -> None:
+    async def _lookAtAccount(self, faults: tuple[str, ...], mayLose: bool) -> None:
         """Has it got what the peer said?"""
         sent = [body for _, body in self._peer.said]
 
@@ -344,11 +417,46 @@ class World:
             shown = {body for window in self._windows.values() for body in window.shown}
             return [body for body in sent if body not in shown]
 
-        await self._weigh(faults, "to the account", sent, missing, self._peer.errors, promised)
+        def loser(body: str) -> str | None:
+            return self._loser(body, killed="proxy" in faults)
+
+        await self._weigh("to the account", sent, missing, self._peer.errors, loser, mayLose)
         for window in self._windows.values():
             self.tally.counts["doubled"] += _more(window.shown)
 
-    async def _lookAtPeer(self, faults: tuple[str, ...], promised: bool) -> None:
+    def _loser(self, body: str, killed: bool) -> str | None:
+        """How a message to the account was lost, if that was not the proxy."""
+        ways = set()
+        for record, at in self._witness.sent(body):
+            if record.open:
+                return None
+            if not record.counts:
+                if self._reached(record, at, killed):
+                    return None
+                ways.add(_ON_THE_WAY)
+            elif at < record.sentBefore:
+                ways.add(_UNCOUNTED)
+            elif at < record.claimed:
+                return None
+            else:
+                ways.add(_BY_SERVER)
+        return ways.pop() if len(ways) == 1 else _BY_SERVER
+
+    def _reached(self, record: Record, at: int, killed: bool) -> bool:
+        """Whether the proxy must have read a stanza, though it has told nobody."""
+        if not record.managed:
+            return False  # nor has the client, so there is nothing to tell by
+        if at < record.reached and not killed:
+            return True
+        # What came behind it was shown, and came nowhere else.
+        window = self._windows.get(record.jid.partition("/")[2])
+        return window is not None and any(
+            len(self._witness.sent(body)) == 1 and window.has(body)
+            for body in record.sent[at + 1 :]
+            if body is not None
+        )
+
+    async def _lookAtPeer(self, mayLose: bool) -> None:
         """Has it got what the account said?"""
         for name, window in self._windows.items():
             said = window.said
@@ -357,95 +465,110 @@ class World:
                 shown = set(self._peer.shown)
                 return [body for body in said if body not in shown]
 
-            await self._weigh(faults, "to the peer", said, missing, window.errors, promised)
-            if promised:
-                self._order(faults, f"from {name}", said, self._peer.shown)
+            def loser(body: str) -> str | None:
+                handled = self._direct or self._witness.handled(body)
+                return _BY_SERVER if handled else None
+
+            await self._weigh("to the peer", said, missing, window.errors, loser, mayLose)
+            if not mayLose:
+                self._order(f"from {name}", said, self._peer.shown)
         self.tally.counts["doubled"] += _more(self._peer.shown)
 
     async def _weigh(
         self,
-        faults: tuple[str, ...],
         way: str,
         sent: list[str],
         missing: Callable[[], list[str]],
         errors: Callable[[], set[str]],
-        promised: bool,
+        loser: Callable[[str], str | None],
+        mayLose: bool,
     ) -> None:
-        """Count what was sent, and what is missing."""
-        counts = self.tally.counts
-        for _ in range(_LOOKS if promised else 0):
-            if not set(missing()) - errors():
-                break
-            await deferLater(reactor, _BETWEEN_LOOKS)  # a server keeps some, and errors take time
-        told = errors()
-        lost = [body for body in missing() if body not in told]
-        counts[way] += len(sent)
-        counts["bounced"] += len(missing()) - len(lost)
-        if promised:
-            self._problem(faults, f"lost {way}", lost)
-        else:
-            counts["unpromised"] += len(lost)
+        """
+        Count what was sent, and what is missing.
 
-    def _lookAtAll(self, faults: tuple[str, ...]) -> None:
+        @param loser: says which count a loss belongs to, if the proxy has no part in it.
+        @param mayLose: whether such a loss is no problem.
+        """
+        counts = self.tally.counts
+
+        def lost() -> dict[str, str | None]:
+            told = errors()
+            return {body: loser(body) for body in missing() if body not in told}
+
+        # A server keeps some, and errors take time.
+        for look in range(_LOOKS):
+            left = lost().values()
+            if not left or (look >= _FEW_LOOKS and mayLose and None not in left):
+                break
+            await deferLater(reactor, _BETWEEN_LOOKS)
+        found = lost()
+        counts[way] += len(sent)
+        counts["returned"] += len(missing()) - len(found)
+        counts.update(by or _BY_PROXY for by in found.values())
+        self._problem(f"lost {way}", [body for body, by in found.items() if by is None])
+        if not mayLose:
+            self._problem(
+                f"lost {way}, not by us", [body for body, by in found.items() if by is not None]
+            )
+
+    def _lookAtAll(self) -> None:
         """Only links broke: has everybody got everything, once?"""
         windows, peer = self._windows, self._peer
         for name, window in windows.items():
             if not window.resumed:
-                self._problem(faults, "could not resume", [name])
+                self._problem("could not resume", [name])
             others = windows.keys() - {name}
             copied = [body for to, body in peer.said if to.partition("/")[2] in others]
             sent = [body for _, body in peer.said if body not in copied]
             copied += [body for other in others for body in windows[other].said]
-            self._once(faults, f"in {name}", sent, window.shown)
-            self._once(faults, f"copied to {name}", copied, window.shown, self._holes(faults))
-            self._once(faults, f"from {name}", window.said, peer.shown)
+            self._once(f"in {name}", sent, window.shown)
+            self._once(f"copied to {name}", self._withoutHoles(name, copied), window.shown)
+            self._once(f"from {name}", window.said, peer.shown)
             for address in {to for to, _ in peer.said}:
                 sent = [body for to, body in peer.said if to == address]
-                self._order(faults, f"in {name}, to {address}", sent, window.shown)
+                self._order(f"in {name}, to {address}", sent, window.shown)
         first, second = self._bystanders
         for one, two in (first, second), (second, first):
-            self._once(faults, "of a bystander", [body for _, body in one.said], two.shown)
+            self._once("of a bystander", [body for _, body in one.said], two.shown)
             if one.logins:
-                self._problem(faults, "thrown out", [one.client.jid.full()])
+                self._problem("thrown out", [one.client.jid.full()])
 
-    def _problem(self, faults: tuple[str, ...], what: str, messages: list[str]) -> None:
+    def _problem(self, what: str, messages: list[str]) -> None:
         if messages:
             self.tally.problems.append(
-                f"{self._server.kind}, round {self._rounds} ({' '.join(faults)}): {what}: "
+                f"{self._server.kind}, round {self._rounds} ({self._faults}): {what}: "
                 + " ".join(messages)
             )
 
-    def _holes(self, faults: tuple[str, ...]) -> bool:
-        """Whether the server may have left out copies."""
-        return "upstream" in faults and self._server.kind == "ejabberd" and self._server.carbons
+    def _withoutHoles(self, name: str, copied: list[str]) -> list[str]:
+        """What has to be copied to a window, if the server may leave out copies: what it sent."""
+        server = self._server
+        if "upstream" not in self._faults or server.kind != "ejabberd" or not server.carbons:
+            return copied
+        jid = self._windows[name].client.jid.full()
+        there = [
+            body
+            for body in copied
+            if self._windows[name].has(body)
+            or any(record.jid == jid for record, _ in self._witness.sent(body))
+        ]
+        self.tally.counts[_NOT_COPIED] += len(copied) - len(there)
+        return there
 
-    def _once(
-        self,
-        faults: tuple[str, ...],
-        where: str,
-        sent: list[str],
-        shown: list[str],
-        holes: bool = False,
-    ) -> None:
+    def _once(self, where: str, sent: list[str], shown: list[str]) -> None:
         times = Counter(shown)
-        if holes:
-            self.tally.counts["unpromised"] += sum(not times[each] for each in sent)
-            sent = [each for each in sent if times[each]]
         self._problem(
-            faults,
             f"not once {where}",
             [f"{each}: {times[each]}" for each in sent if times[each] != 1],
         )
 
-    def _order(
-        self, faults: tuple[str, ...], where: str, sent: list[str], shown: list[str]
-    ) -> None:
+    def _order(self, where: str, sent: list[str], shown: list[str]) -> None:
         wanted = set(sent)
         first = [body for body in dict.fromkeys(shown) if body in wanted]
         there = set(first)
         right = [body for body in sent if body in there]
         if first != right:
-            self._problem(faults, f"not in order {where}", first)
+            self._problem(f"not in order {where}", first)
 
 
 def _more(shown: list[str]) -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
+from fcntl import ioctl
 from pathlib import Path
+from termios import TIOCOUTQ
 from typing import Protocol as Structure
 
 from twisted.internet import reactor
@@ -17,6 +20,9 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+#: More than a socket holds.
+_MOST_REST = 16_000_000
+
 
 class Place(Structure):
     """Where something listens: a server of the lab, the proxy, a relay."""
@@ -27,6 +33,22 @@ class Place(Structure):
     def port(self) -> int: ...
     @property
     def trust(self) -> Path: ...
+
+
+class Tap(Structure):
+    """Hears all that passes through one link."""
+
+    def nearSaid(self, data: bytes) -> None:
+        """From who has connected to the relay."""
+
+    def farSaid(self, data: bytes) -> None:
+        """From the place."""
+
+    def passed(self) -> None:
+        """All that came from there has been taken by the system of who has connected."""
+
+    def ended(self) -> None:
+        """Both ends are gone."""
 
 
 class LinkRelay:
@@ -42,10 +64,14 @@ class LinkRelay:
 
     host = "127.0.0.1"
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, tap: Callable[[], Tap] | None = None) -> None:
+        """
+        @param tap: makes what hears a link, for each.
+        """
         self.port = 0
         self.trust = place.trust
         self._place = place
+        self._tap = tap
         self._listening: IListeningPort | None = None
         self._links: list[_Link] = []
         self._waiting: list[Deferred[None]] = []
@@ -93,7 +119,7 @@ class LinkRelay:
             await waiting
 
     def _accept(self) -> Protocol:
-        link = _Link(self._place, self._closed)
+        link = _Link(self._place, self._closed, None if self._tap is None else self._tap())
         self._links.append(link)
         return link.near
 
@@ -123,9 +149,11 @@ class _Links(Factory):
 class _Link:
     """Two connections that are passed off as one."""
 
-    def __init__(self, place: Place, closed: Callable[[_Link], None]) -> None:
+    def __init__(self, place: Place, closed: Callable[[_Link], None], tap: Tap | None) -> None:
         self._place = place
         self._closed = closed
+        self._tap = tap
+        self._uncut = False
         self.frozen = False
         self.near = _End(self)
         self.far = _End(self)
@@ -150,7 +178,17 @@ class _Link:
             self.far.lost = Failure()
             self.ended(self.far)
 
+    def said(self, end: _End, data: bytes) -> None:
+        """One has sent something."""
+        if self._tap is not None:
+            (self._tap.nearSaid if end is self.near else self._tap.farSaid)(data)
+
     def cut(self) -> None:
+        if self._tap is not None and self.near.open and self.far.open:
+            if self.near.taken:
+                self._tap.passed()
+            if self.frozen:
+                self._tap.farSaid(self.far.rest())
         self.frozen = False
         for end in (self.near, self.far):
             if end.open:
@@ -172,9 +210,14 @@ class _Link:
         """One is gone: the other goes in the same way."""
         other = end.other
         if other.lost is not None:
+            if self._tap is not None:
+                if self._uncut and self.near.closed:
+                    self._tap.passed()
+                self._tap.ended()
             self._closed(self)
         elif other.open and not self.frozen:
-            if end.lost is not None and end.lost.check(ConnectionDone) is not None:
+            if end.closed:
+                self._uncut = end is self.far
                 other.tcp.unregisterProducer()  # else it would wait for more
                 other.tcp.loseConnection()
             else:
@@ -201,6 +244,11 @@ class _End(Protocol):
     def open(self) -> bool:
         return self.transport is not None and self.lost is None
 
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed in order."""
+        return self.lost is not None and self.lost.check(ConnectionDone) is not None
+
     def update(self) -> None:
         """Read, or do not."""
         if not self.open:
@@ -213,10 +261,27 @@ class _End(Protocol):
     def abort(self) -> None:
         self.tcp.abortConnection()
 
+    @property
+    def taken(self) -> bool:
+        """Whether the system of the peer has taken all that was sent."""
+        tcp = self.tcp
+        if tcp.dataBuffer or tcp._tempDataBuffer:
+            return False
+        left = ioctl(tcp.fileno(), TIOCOUTQ, struct.pack("i", 0))
+        return struct.unpack("i", left) == (0,)
+
+    def rest(self) -> bytes:
+        """What has come and was not read."""
+        try:
+            return self.tcp.getHandle().recv(_MOST_REST)
+        except OSError:
+            return b""
+
     def connectionMade(self) -> None:
         self._link.opened(self)
 
     def dataReceived(self, data: bytes) -> None:
+        self._link.said(self, data)
         self.other.tcp.write(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

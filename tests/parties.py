@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
@@ -15,13 +16,14 @@ from twisted.internet.task import deferLater
 from twisted.words.xish.domish import Element
 
 from tests.linkrelay import LinkRelay
-from tests.rawclient import RawClient
+from tests.rawclient import RawClient, bodyOf
 from tests.smclient import SM, SmClient
 
 T = TypeVar("T")
 
 _BETWEEN_TRIES = 0.1  # seconds
 _TRIES = 200
+_BODY = re.compile(b"<body>(.*?)</body>")
 _BROKEN = (ConnectError, ConnectionClosed, TlsError)
 #: What the proxy says while it has no server, and jabberd2 when a login comes at a bad time.
 _NOT_NOW = ("remote-connection-failed", "reset", "system-shutdown", "internal-server-error")
@@ -95,21 +97,37 @@ class Window(Party):
 
     client: SmClient
 
-    def __init__(self, client: SmClient, relay: LinkRelay, peer: str, counts: Counter[str]) -> None:
+    def __init__(
+        self,
+        client: SmClient,
+        relay: LinkRelay,
+        peer: str,
+        counts: Counter[str],
+        told: Callable[[list[str]], None],
+        managed: Callable[[str], None],
+    ) -> None:
         """
         @param relay: what the client, and those after it, connect to.
         @param peer: whom it writes to.
         @param counts: of how often it has resumed, and not.
+        @param told: called with what it was told to be taken over.
+        @param managed: called with its full JID when it has enabled stream management.
         """
         super().__init__()
         self.client = client
+        client.acknowledges = lambda stanzas: told(
+            [found[1].decode() for stanza in stanzas if (found := _BODY.search(stanza))]
+        )
         self.relay = relay
         self.said: list[str] = []
         self.resumed = True
         self._peer = peer
         self._counts = counts
+        self._managed = managed
         self._up = False
         self._unsaid: list[str] = []
+        self._ever: set[str] = set()  # has it been shown,
+        self._looked = 0  # up to here
 
     @property
     def online(self) -> bool:
@@ -119,6 +137,15 @@ class Window(Party):
     def shown(self) -> list[str]:
         """The bodies of the messages that came in this round, without the prefixes of copies."""
         return [body.rpartition(": ")[2] for body in self.client.shown if body]
+
+    def has(self, body: str) -> bool:
+        """Whether it has ever got a message."""
+        everything = self.client.everything
+        if body not in self._ever and self._looked < len(everything):
+            new = (bodyOf(each) for each in everything[self._looked :] if each.name == "message")
+            self._ever.update(body.rpartition(": ")[2] for body in new if body)
+            self._looked = len(everything)
+        return body in self._ever
 
     async def attempt(self) -> None:
         self._up = False
@@ -133,6 +160,7 @@ class Window(Party):
                 await old.abort()
             self.resumed = self.resumed and resumed
             self._counts["resumed" if resumed else "begun anew"] += 1
+        self._managed(self.client.jid.full())
         self._up = True
         unsaid, self._unsaid = self._unsaid, []
         for body in unsaid:
@@ -224,7 +252,9 @@ class Window(Party):
         """A round begins."""
         self.said.clear()
         self.resumed = True
+        self.has("")
         self.client.everything.clear()
+        self._looked = 0
         self.client.forget()
 
 

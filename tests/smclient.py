@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 from xml.sax.saxutils import quoteattr
@@ -40,9 +41,10 @@ class ManagedStream:
         """How many the server has acknowledged."""
         return self.sent - len(self.unacknowledged)
 
-    def settle(self, h: int) -> None:
+    def settle(self, h: int) -> list[bytes]:
         """Take what the server acknowledges.
 
+        @return: it.
         @raise AssertionError: it is more than was sent, or less than before.
         """
         more = (h - self.acknowledged) % _MODULUS
@@ -50,8 +52,7 @@ class ManagedStream:
             raise AssertionError(
                 f"h is {h}: {self.sent} were sent, {self.acknowledged} acknowledged"
             )
-        for _ in range(more):
-            self.unacknowledged.popleft()
+        return [self.unacknowledged.popleft() for _ in range(more)]
 
 
 class SmClient(RawClient):
@@ -59,6 +60,7 @@ class SmClient(RawClient):
 
     @ivar managed: its managed stream; L{None} while there is none.
     @ivar answering: whether it answers C{<r/>}.
+    @ivar acknowledges: called with what the server acknowledges.
     @ivar everything: the stanzas that came since stream management was enabled first, on this
         connection and the ones before it.
     """
@@ -75,6 +77,7 @@ class SmClient(RawClient):
         super().__init__(host, port, jid, password, resource, trust)
         self.managed: ManagedStream | None = None
         self.answering = True
+        self.acknowledges: Callable[[list[bytes]], None] = lambda stanzas: None
         self.everything: list[Element] = []
         self._again = (jid, password, resource)
         self._counting = False  # what comes; what is sent is counted a little earlier
@@ -99,6 +102,7 @@ class SmClient(RawClient):
         self._counting, self._sent = False, None
         client.everything = self.everything
         client.answering = self.answering
+        client.acknowledges = self.acknowledges
         return client
 
     async def enable(self, resume: bool = True) -> Element:
@@ -193,14 +197,14 @@ class SmClient(RawClient):
                 if self.answering:
                     self.acknowledge()
             case "a":
-                managed.settle(int(element["h"]))
+                self._settle(managed, element)
             case "enabled":
                 self._counting = True
                 if element.getAttribute("resume") in ("true", "1"):
                     managed.previd = element["id"]
             case "resumed":
                 assert element["previd"] == managed.previd
-                managed.settle(int(element["h"]))
+                self._settle(managed, element)
                 super().send(b"".join(managed.unacknowledged))
                 self._counting = True
                 self._countSent()
@@ -208,7 +212,10 @@ class SmClient(RawClient):
                 self._counting = False
                 self._sent = None
                 if element.hasAttribute("h"):  # it is too late, but this much has arrived
-                    managed.settle(int(element["h"]))
+                    self._settle(managed, element)
+
+    def _settle(self, managed: ManagedStream, element: Element) -> None:
+        self.acknowledges(managed.settle(int(element["h"])))
 
 
 def _isStanza(element: Element) -> bool:

@@ -28,10 +28,7 @@ from tests.faults import Tally, World
 from xmpproxy import lab
 
 _SERVERS = ("prosody", "ejabberd", "jabberd2")
-_COLUMNS = (
-    "rounds", *faults.LINKS, *faults.BEHIND, "resumed", "begun anew", "to the account",
-    "to the peer", "bounced", "unpromised", "doubled",
-)  # fmt: skip
+_ROWS = ("rounds", *faults.LINKS, *faults.BEHIND, *faults.COUNTS)
 #: How often what breaks; a server that starts takes seconds.
 _WEIGHTS = {"cut": 5, "freeze": 5, "hurry": 4, "both": 4, "proxy": 2, "upstream": 2, "server": 1}
 
@@ -57,10 +54,11 @@ async def _soak(options: argparse.Namespace) -> None:
         tallies[kind] = await _one(
             kind, options.seed, options.seconds / len(servers), options.direct
         )
-    print(f"\n{'':16}" + "".join(f"{kind:>10}" for kind in tallies))
-    for name in _COLUMNS:
-        print(f"{name:16}" + "".join(f"{each.counts[name]:10}" for each in tallies.values()))
-    print(f"{'problems':16}" + "".join(f"{len(each.problems):10}" for each in tallies.values()))
+    print(f"\n{'':20}" + "".join(f"{kind:>10}" for kind in tallies))
+    for name in _ROWS:
+        counts = "".join(f"{each.counts[name]:10}" for each in tallies.values())
+        print(f"{name:20}{counts}  {faults.COUNTS.get(name, '')}".rstrip())
+    print(f"{'problems':20}" + "".join(f"{len(each.problems):10}" for each in tallies.values()))
     if any(each.problems for each in tallies.values()):
         raise SystemExit(1)
 
@@ -90,7 +88,7 @@ async def _one(kind: str, seed: int, seconds: float, direct: bool) -> Tally:
                 print(problem, flush=True)
             told = len(problems)
             if world.tally.counts["rounds"] % 20 == 0:
-                counts = ", ".join(f"{world.tally.counts[name]} {name}" for name in _COLUMNS)
+                counts = ", ".join(f"{world.tally.counts[name]} {name}" for name in _ROWS)
                 print(f"{kind}: {counts}", flush=True)
     except Exception as error:
         problems.append(f"{kind}: {type(error).__name__}: {error}")

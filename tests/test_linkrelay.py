@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.interfaces import IPushProducer, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
@@ -29,7 +29,7 @@ class Talker(Protocol):
     """
 
     def __init__(self, made: Callable[[Talker], None] = lambda talker: None) -> None:
-        self.data = b""
+        self.data = bytearray()
         self.lost: Deferred[type[BaseException] | None] = Deferred()
         self._made = made
         self._wanted: tuple[int, Deferred[None]] | None = None
@@ -58,6 +58,38 @@ class Talker(Protocol):
         self.lost.callback(reason.type)
 
 
+class Listener:
+    """
+    Hears one link.
+
+    @ivar near: what came from who has connected.
+    @ivar far: what came from the other side.
+    @ivar taken: how much of that was taken by the near one, as far as known.
+    @ivar over: whether the link is.
+    """
+
+    def __init__(self) -> None:
+        self.near, self.far = bytearray(), bytearray()
+        self.taken = 0
+        self.over = False
+
+    def nearSaid(self, data: bytes) -> None:
+        """See L{tests.linkrelay.Tap}."""
+        self.near += data
+
+    def farSaid(self, data: bytes) -> None:
+        """The same."""
+        self.far += data
+
+    def passed(self) -> None:
+        """The same."""
+        self.taken = len(self.far)
+
+    def ended(self) -> None:
+        """The same."""
+        self.over = True
+
+
 class Answering(Factory):
     """Remembers its connections."""
 
@@ -81,14 +113,20 @@ class Here:
 class Links(TestCase):
     """Two sides, and a relay between them."""
 
-    async def start(self) -> None:
+    async def start(self, tapped: bool = False) -> None:
         self.factory = Answering()
         endpoint = TCP4ServerEndpoint(reactor, 0, interface=Here.host)
         self.listening = await endpoint.listen(self.factory)
         self.addCleanup(self.listening.stopListening)
-        self.relay = LinkRelay(Here(self.listening.getHost().port))
+        self.taps: list[Listener] = []
+        here = Here(self.listening.getHost().port)
+        self.relay = LinkRelay(here, self.tap if tapped else None)
         await self.relay.start()
         self.addCleanup(lambda: Deferred.fromCoroutine(self.relay.stop()))
+
+    def tap(self) -> Listener:
+        self.taps.append(Listener())
+        return self.taps[-1]
 
     async def connect(self) -> tuple[Talker, Talker]:
         endpoint = HostnameEndpoint(reactor, self.relay.host, self.relay.port)
@@ -162,6 +200,57 @@ class Links(TestCase):
         self.assertFalse(server.lost.called)
         self.relay.thaw()
         await server.lost
+
+    async def test_tapped(self) -> None:
+        """What passes is heard, and whether it has come through."""
+        await self.start(tapped=True)
+        for closes in ("client", "server", "nobody"):
+            client, server = await self.connect()
+            client.tcp.write(b"near")
+            server.tcp.write(b"far")
+            await server.expect(4)
+            await client.expect(3)
+            (tap,) = self.taps
+            self.assertEqual((tap.near, tap.far, tap.taken, tap.over), (b"near", b"far", 0, False))
+            if closes == "nobody":
+                self.relay.cut()
+            else:
+                (client if closes == "client" else server).tcp.loseConnection()
+            await self.relay.gone()
+            self.assertEqual((tap.taken, tap.over), (0 if closes == "client" else 3, True))
+            self.taps.clear()
+
+    async def test_rest(self) -> None:
+        """What the far end had said when a frozen link is cut is heard, too; it has said that."""
+        await self.start(tapped=True)
+        client, server = await self.connect()
+        server.tcp.write(b"first")
+        await client.expect(5)
+        self.relay.freeze()
+        client.tcp.write(b"near")
+        server.tcp.write(b"far")
+        other, its = await self.connect()
+        other.tcp.write(b"other")
+        await its.expect(5)
+        self.relay.cut()
+        tap = self.taps[0]
+        self.assertEqual((tap.near, tap.far, tap.taken), (b"", b"firstfar", 5))
+        await self.relay.gone()
+        self.assertTrue(tap.over)
+
+    async def test_notTaken(self) -> None:
+        """More than the near end's system takes is known not to have come through."""
+        await self.start(tapped=True)
+        client, server = await self.connect()
+        assert IPushProducer.providedBy(client.tcp)
+        client.tcp.pauseProducing()
+        server.tcp.write(b"x" * MUCH)
+        other, its = await self.connect()
+        other.tcp.write(b"other")
+        await its.expect(5)
+        self.relay.cut()
+        self.assertEqual(self.taps[0].taken, 0)
+        self.assertGreater(len(self.taps[0].far), 0)
 
     async def test_nobodyThere(self) -> None:
         """Where nobody listens behind it, the connection is reset."""

@@ -28,6 +28,8 @@ _ROUNDS = (
     ("server",),
     ("both", "hurry", "both"),
 )
+#: So many messages go each way, in all.
+_MESSAGES = 2000
 
 
 @onServers("prosody", "ejabberd", "jabberd2")
@@ -52,10 +54,12 @@ class Faults(ServerCase):
         try:
             await world.start()
             for each in _ROUNDS:
-                await world.round(*each)
+                await world.round(*each, count=-(-_MESSAGES // len(_ROUNDS)))
         except Exception as error:
             raise AssertionError(f"seed {seed}") from error
         self.assertEqual(world.tally.problems, [], f"seed {seed}")
+        for way in ("to the account", "to the peer"):
+            self.assertGreaterEqual(world.tally.counts[way], _MESSAGES, f"seed {seed}")
 
 
 @onServers("prosody", "ejabberd", "jabberd2")
