@@ -54,10 +54,10 @@ test-all: ## run the tests that need no server on other Pythons
 	  XMPPROXY_SERVERS=none $$venv/bin/trial --temp-directory $$venv/_trial_temp tests || failed=1; \
 	done; exit $$failed
 
-soak: venv ## break networks, the proxy and servers for long: SECONDS=600 SERVER=prosody SEED=1
+soak: venv ## break networks, the proxy and servers for long: SECONDS=600 SERVER=prosody SEED=1 RESUME=1
 	@$(BIN)/python -m xmpproxy.lab install $(SERVERS)
 	$(BIN)/python -m tests.soak $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) \
-	  $(if $(filter $(SERVERS),$(SERVER)),--server $(SERVER))
+	  $(if $(RESUME),--upstream-resume) $(if $(filter $(SERVERS),$(SERVER)),--server $(SERVER))
 
 flood: venv ## offer 10 MB a second that nobody reads, and watch the memory: SECONDS=60 (a scene)
 	$(BIN)/python -m tests.flood $(if $(SECONDS),--seconds $(SECONDS))

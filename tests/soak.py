@@ -41,6 +41,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--seconds", type=float, default=600.0, help="for all servers together")
     parser.add_argument("--server", choices=_SERVERS, action="append", help="default: all three")
     parser.add_argument("--direct", action="store_true", help="without the proxy, to compare")
+    parser.add_argument(
+        "--upstream-resume", action="store_true", help="with upstream-resume = true"
+    )
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     options = parser.parse_args(arguments)
     react(lambda _: Deferred.fromCoroutine(_soak(options)))
@@ -51,9 +54,7 @@ async def _soak(options: argparse.Namespace) -> None:
     print(f"seed {options.seed}", flush=True)
     tallies = {}
     for kind in servers:
-        tallies[kind] = await _one(
-            kind, options.seed, options.seconds / len(servers), options.direct
-        )
+        tallies[kind] = await _one(kind, options.seconds / len(servers), options)
     print(f"\n{'':20}" + "".join(f"{kind:>10}" for kind in tallies))
     for name in _ROWS:
         counts = "".join(f"{each.counts[name]:10}" for each in tallies.values())
@@ -63,10 +64,11 @@ async def _soak(options: argparse.Namespace) -> None:
         raise SystemExit(1)
 
 
-async def _one(kind: str, seed: int, seconds: float, direct: bool) -> Tally:
+async def _one(kind: str, seconds: float, options: argparse.Namespace) -> Tally:
+    seed, direct = options.seed, options.direct
     directory = Path(tempfile.mkdtemp(prefix="xmpproxy-"))
     server = lab.start(kind, directory, users=faults.USERS)
-    world = World(server, random.Random(f"{seed} {kind}"), direct)
+    world = World(server, random.Random(f"{seed} {kind}"), direct, options.upstream_resume)
     problems = world.tally.problems
 
     @provider(ILogObserver)
