@@ -101,7 +101,10 @@ class WhatIsRightTests(ConfigTestCase):
                 ),
                 limits=Limits(
                     stanza_bytes=262144,
+                    login_stanza_bytes=16384,
                     depth=200,
+                    attributes=256,
+                    namespaces=8192,
                     login_seconds=60.0,
                     bytes_per_second=1048576,
                     queue_bytes=1048576,

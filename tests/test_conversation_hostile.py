@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from tests.conversation import (
     BIND,
     BINDING,
@@ -13,9 +15,10 @@ from tests.conversation import (
     Conversation,
     Window,
     features,
+    mechanisms,
     plain,
 )
-from xmpproxy import ns
+from xmpproxy import config, ns
 
 
 class BadHeader(Conversation):
@@ -194,6 +197,66 @@ class BeforeLogin(Conversation):
         server.getsEnd()
 
 
+class LongLogin(Conversation):
+    """Before there is a resource, less may be sent at once."""
+
+    #: A token of a mechanism that has long ones, as long as may be.
+    TOKEN = f"<auth xmlns='{ns.SASL}' mechanism='GSSAPI'>" + "A" * 16311 + "</auth>"
+
+    def test_longToken(self) -> None:
+        """It passes up to the limit; of one byte more the server gets nothing."""
+        self.assertEqual(len(self.TOKEN), 16384)
+        offered = mechanisms("GSSAPI")
+        client, server = self.meets(offered)
+        client.sends(self.TOKEN)
+        server.getsBytes(self.TOKEN)
+        client, server = self.meets(offered)
+        client.sends(self.TOKEN.replace("AA", "AAA", 1))
+        client.getsError("policy-violation")
+        self.assertLogged("policy-violation", "(login-stanza-bytes)")
+        server.getsEnd()
+
+    def test_beforeBinding(self) -> None:
+        """Who has authenticated must still bind first."""
+        client, server = self.authenticates()
+        client.gets(BINDING)
+        client.sends("<message><body>" + "a" * 16384)
+        client.getsError("policy-violation")
+        self.assertLogged("policy-violation", "(login-stanza-bytes)")
+        server.getsEnd()
+
+    def test_afterBinding(self) -> None:
+        """Then more may be sent."""
+        window = self.logsIn("balcony")
+        stanza = f"<message><body>{20_000 * '-'}</body></message>"
+        window.client.sends(stanza)
+        window.server.getsBytes(stanza)
+
+    def test_longFeatures(self) -> None:
+        """Once TLS has shown that it is the server, it may send what it likes."""
+        listed = [f"SCRAM-SHA-{n}" for n in range(1000)]
+        self.meets(mechanisms("PLAIN", *listed))
+
+
+class LongFeatures(Conversation):
+    """What is connected to may be anybody, before TLS."""
+
+    domain: ClassVar = config.Domain(
+        name=DOMAIN, upstream="tcp:127.0.0.1:15222", upstream_tls="starttls"
+    )
+
+    def test_longFeatures(self) -> None:
+        """More than a client could send before it has logged in is not read."""
+        client = self.client()
+        client.opens()
+        client.getsHeader()
+        server = self.server()
+        server.opens("<stream:features>" + 17_000 * "a")
+        server.getsError("policy-violation")
+        client.getsError("remote-connection-failed")
+        self.assertLogged("policy-violation", "(login-stanza-bytes)")
+
+
 class BadInput(Conversation):
     """A client that is logged in sends something bad, before two that are bystanders."""
 
@@ -203,12 +266,18 @@ class BadInput(Conversation):
         self.sameAccount = self.logsIn("chamber")
         self.otherAccount = self.logsIn("hall", "nurse")
 
-    def refused(self, data: str | bytes, condition: str) -> None:
+    def passes(self, data: str) -> None:
+        """What is just right is relayed."""
+        self.culprit.client.sends(data)
+        self.culprit.server.getsBytes(data)
+
+    def refused(self, data: str | bytes, condition: str, *logged: str) -> None:
         """Who sends this gets an error and is out; the others go on."""
         self.culprit.client.sends(data)
         self.culprit.client.getsError(condition)
         self.culprit.server.getsEnd()
         self.assertLogged(f"{JULIET}/balcony: ended: {condition}")
+        self.assertLogged(f"refused: {condition}", *logged)
         self.culprit.server.closes()
         self.culprit.server.losesConnection()
         self.unharmed(self.sameAccount)
@@ -286,11 +355,34 @@ class BadInput(Conversation):
         text = (262144 - len("<message><body></body></message>")) * "-"
         self.culprit.client.sends(f"<message><body>{text}</body></message>")
         self.culprit.server.gets(f"<message><body>{text}</body></message>")
-        self.refused(f"<message><body>-{text}</body></message>", "policy-violation")
+        self.refused(
+            f"<message><body>-{text}</body></message>", "policy-violation", "(stanza-bytes)"
+        )
 
     def test_deepStanza(self) -> None:
         """10,000 levels."""
         self.refused(10_000 * "<a>" + 10_000 * "</a>", "policy-violation")
+
+    def test_deepestStanza(self) -> None:
+        """The stream's own element counts."""
+        self.passes("<message>" + 198 * "<a>" + 198 * "</a>" + "</message>")
+        self.refused("<message>" + 199 * "<a>", "policy-violation", "(depth)")
+
+    def test_manyAttributes(self) -> None:
+        """In one element."""
+        attributes = "".join(f" a{n}=''" for n in range(256))
+        self.passes(f"<message><x{attributes}/><y{attributes}/></message>")
+        self.refused(
+            f"<message><x b=''{attributes}/></message>", "policy-violation", "(attributes)"
+        )
+
+    def test_manyNamespaces(self) -> None:
+        """In one stanza."""
+        declarations = 4096 * "<x xmlns='urn:x'/><p:x xmlns:p='urn:p'/>"
+        self.passes(f"<message>{declarations}</message>")
+        self.refused(
+            f"<message>{declarations}<x xmlns=''/></message>", "policy-violation", "(namespaces)"
+        )
 
     def test_deepStanzaWithoutEnd(self) -> None:
         """The end is not waited for."""
@@ -419,3 +511,21 @@ class BadServer(Conversation):
         self.dropped(
             f"<message from='{ROMEO}'>{1_000 * '<a>'}{1_000 * '</a>'}</message>", "message", "deep"
         )
+
+    def test_manyAttributes(self) -> None:
+        """A stranger's stanza may be as wide as the servers between let it be."""
+        attributes = "".join(f" a{n}=''" for n in range(3000))
+        self.dropped(f"<message from='{ROMEO}'><x{attributes}/></message>", "(attributes)")
+
+    def test_manyNamespaces(self) -> None:
+        """And declare as many namespaces."""
+        declarations = 8193 * "<x xmlns='urn:x'/>"
+        self.dropped(f"<message from='{ROMEO}'>{declarations}</message>", "(namespaces)")
+
+    def test_hugeStanza(self) -> None:
+        """And be as long. Its end is found, and nothing of it was kept."""
+        more = 1_000_000 * "<a>-</a>"
+        self.balcony.server.sends(f"<message from='{ROMEO}' type='chat'>{more}")
+        self.balcony.server.sends(more)
+        self.balcony.server.sends(more)
+        self.dropped("</message>", "message type='chat'", "16777216 bytes", "(stanza-bytes)")

@@ -285,15 +285,17 @@ class EveryByteCase(Case):
     BEFORE = "".join(ORDINARY[:3]).encode()
     BEHIND = "".join(ORDINARY[3:6]).encode()
 
-    def everywhere(
-        self, data: bytes, header: bytes = HEADER, stanzaBytes: int = 262144, depth: int = 200
-    ) -> None:
-        """Cut everywhere."""
+    def everywhere(self, data: bytes, header: bytes = HEADER, *limits: int) -> None:
+        """
+        Cut everywhere.
+
+        @param limits: of the splitter.
+        """
         head = header + self.BEFORE
-        whole = slow.read(Splitter(stanzaBytes, depth), [head + data + self.BEHIND])
+        whole = slow.read(Splitter(*limits), [head + data + self.BEHIND])
         step = 1 + len(data) // 100
         for cut in range(0, len(data) + 1, step):
-            splitter = Splitter(stanzaBytes, depth)
+            splitter = Splitter(*limits)
             reads = (head, data[:cut], data[cut:] + self.BEHIND)
             fast = self.fast(splitter, reads, UNWANTED)
             self.assertSame(fast, whole)
@@ -318,10 +320,13 @@ class _BothWays(EveryByteCase, slow.SplitterTestCase):
         header: bytes = HEADER,
         stanzaBytes: int = 262144,
         depth: int = 200,
+        attributes: int = 256,
+        namespaces: int = 8192,
     ) -> Outcome:
         encoded = data.encode() if isinstance(data, str) else data
-        self.everywhere(encoded, header, stanzaBytes, depth)
-        return super().split(data, header, stanzaBytes, depth)
+        limits = (stanzaBytes, depth, attributes, namespaces)
+        self.everywhere(encoded, header, *limits)
+        return super().split(data, header, *limits)
 
 
 class StreamsBothWays(_BothWays, slow.Streams):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import tracemalloc
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
@@ -69,15 +70,18 @@ class SplitterTestCase(SynchronousTestCase):
         header: bytes = HEADER,
         stanzaBytes: int = 262144,
         depth: int = 200,
+        attributes: int = 256,
+        namespaces: int = 8192,
     ) -> Outcome:
         """
         Read what follows a header. Whether it comes at once, in two reads or byte by byte must
         not matter.
         """
         data = data.encode() if isinstance(data, str) else data
-        whole = read(Splitter(stanzaBytes, depth), [header + data])
+        limits = (stanzaBytes, depth, attributes, namespaces)
+        whole = read(Splitter(*limits), [header + data])
         for reads in ([header, data], crumbs(header + data)):
-            other = read(Splitter(stanzaBytes, depth), reads)
+            other = read(Splitter(*limits), reads)
             if DEFERS and other.condition is None and whole.condition is not None:
                 # Such an expat looks again when it has twice as much, and this was all.
                 self.assertEqual(other.comparable[0], whole.comparable[0])
@@ -461,7 +465,7 @@ class Conditions(SplitterTestCase):
 
 
 class Limits(SplitterTestCase):
-    """How long and how deep a stanza may be."""
+    """How long and how deep a stanza may be, and how much there may be in it."""
 
     def test_exactly(self) -> None:
         """A stanza as long as the limit passes, one byte more does not."""
@@ -524,20 +528,134 @@ class Limits(SplitterTestCase):
         """No stack is used up."""
         self.assertEqual(self.split(b"<a>" * 10_000).condition, "policy-violation")
 
-    def test_lenient(self) -> None:
-        """Where a peer relays what strangers wrote, deep nesting is that stanza's fault."""
-        splitter = Splitter(depth=5, lenient=True)
-        deep = b"<a>" * 10_000 + b"</a>" * 10_000
-        outcome = read(splitter, [HEADER + deep + b"<b/>"])
-        self.assertIsNone(outcome.condition)
-        self.assertEqual([stanza.name for stanza in outcome.stanzas], ["a", "b"])
-        self.assertIn("5 deep", str(outcome.stanzas[0].fault))
-        self.assertIsNone(outcome.stanzas[1].fault)
+    def test_attributes(self) -> None:
+        """Those of one element count, declarations of namespaces among them."""
+        for most in (1, 16, 17, 100):
+            fits = "".join(f" a{n}=''" for n in range(most - 1))
+            for tag in ("<iq{}/>", "<iq><a{}><b/></a></iq>", "<iq><a><b{0}/><b{0}/></a></iq>"):
+                for last in (" xmlns='urn:a'", " xmlns:a='urn:a'", " xml:lang='en'", " b=''"):
+                    outcome = self.split(tag.format(fits + last), attributes=most)
+                    self.assertEqual((len(outcome.stanzas), outcome.condition), (1, None))
+                    outcome = self.split(tag.format(" z=''" + fits + last), attributes=most)
+                    self.assertEqual(outcome, Outcome([], "policy-violation", False))
 
-    def test_lenientHasALimit(self) -> None:
-        """That saves nobody from the limit in bytes."""
-        splitter = Splitter(stanzaBytes=100, depth=5, lenient=True)
-        self.assertEqual(read(splitter, [HEADER, b"<a>" * 34]).condition, "policy-violation")
+    def test_namespaces(self) -> None:
+        """Those that are declared anywhere in a stanza count, and each stanza for itself."""
+        for declaration in ("<a xmlns='urn:a'/>", "<p:a xmlns:p='urn:p' />", "<a\nxmlns=''/>"):
+            fits = "<iq>" + declaration * 20 + "</iq>"
+            outcome = self.split(fits * 3, namespaces=20)
+            self.assertEqual((len(outcome.stanzas), outcome.condition), (3, None))
+            outcome = self.split(fits * 2 + fits.replace("<iq>", "<iq xmlns=''>"), namespaces=20)
+            self.assertEqual((len(outcome.stanzas), outcome.condition), (2, "policy-violation"))
+        many = " xmlns='urn:a'" + "".join(f" xmlns:p{n}='urn:p'" for n in range(19))
+        for names, condition in ((20, None), (19, "policy-violation")):
+            self.assertEqual(self.split(f"<iq{many}/>", namespaces=names).condition, condition)
+
+    def test_namespacesOfTheHeader(self) -> None:
+        """What the header declares is not for each stanza to answer for."""
+        header = HEADER[:-1] + b" xmlns:p='urn:p' xmlns:q='urn:q'>"
+        outcome = self.split("<iq/><p:a xmlns:r='urn:r' r:a=''/>", header, namespaces=1)
+        self.assertEqual((len(outcome.stanzas), outcome.condition), (2, None))
+
+    def test_names(self) -> None:
+        """Whoever is refused is told which limit it was."""
+        wide = b"<a b='' c='' xmlns:d='urn:d' e='' />"
+        for limit, splitter in (
+            ("(stanza-bytes)", Splitter(stanzaBytes=15)),
+            ("(login-stanza-bytes)", Splitter(stanzaBytes=15, key="login-stanza-bytes")),
+            ("(depth)", Splitter(depth=1)),
+            ("(attributes)", Splitter(attributes=3)),
+            ("(namespaces)", Splitter(namespaces=0)),
+        ):
+            splitter.feed(HEADER + wide)
+            assert splitter.error is not None
+            self.assertEqual(splitter.error.condition, "policy-violation")
+            self.assertIn(limit, str(splitter.error.text))
+
+    def test_allow(self) -> None:
+        """Who has logged in may send more."""
+        splitter = Splitter(20, key="login-stanza-bytes")
+        data = b"<a>" + b"b" * 20 + b"</a>"
+        splitter.feed(HEADER)
+        splitter.allow(len(data))
+        self.assertEqual([each.data for each in splitter.feed(data)], [data])
+        splitter.feed(b" " + data + b"<a>" + data)
+        self.assertIn("(stanza-bytes)", str(splitter.error and splitter.error.text))
+
+
+class Strangers(SplitterTestCase):
+    """Where a peer relays what strangers wrote, what exceeds a limit is that stanza's fault."""
+
+    def dropped(self, poison: bytes, limit: str, **limits: int) -> None:
+        """Between two other stanzas, in any reads: they are as if they were alone."""
+        alone = b"<message><body/></message>"
+        stream = HEADER + alone + poison + alone
+        for reads in ([stream], crumbs(stream), [stream[at : at + 7] for at in range(0, 10**5, 7)]):
+            splitter = Splitter(**limits, lenient=True)  # type: ignore[arg-type]  # all are int
+            outcome = read(splitter, reads)
+            self.assertIsNone(outcome.condition)
+            before, faulty, behind = outcome.stanzas
+            self.assertEqual((before.data, before.fault), (alone, None))
+            self.assertEqual((behind.data, behind.fault), (alone, None))
+            self.assertEqual((behind.children, behind.attributes), (before.children, {}))
+            self.assertEqual(faulty.data, b"")
+            self.assertEqual((faulty.name, faulty.attributes.get("id")), ("message", "1"))
+            self.assertIn(f"({limit})", str(faulty.fault))
+
+    def test_depth(self) -> None:
+        """However deep."""
+        for levels in (4, 1000):
+            data = b"<message id='1'>" + b"<a>" * levels + b"</a>" * levels + b"</message>"
+            self.dropped(data, "depth", depth=5)
+
+    def test_attributes(self) -> None:
+        """However many."""
+        for more in (6, 1000):
+            attributes = b"".join(b" a%d=''" % n for n in range(more))
+            self.dropped(
+                b"<message id='1'><a%b/></message>" % attributes, "attributes", attributes=5
+            )
+
+    def test_namespaces(self) -> None:
+        """However many."""
+        for more in (6, 1000):
+            data = b"<message id='1'>" + b"<a xmlns='urn:a'/>" * more + b"</message>"
+            self.dropped(data, "namespaces", namespaces=5)
+
+    def test_long(self) -> None:
+        """Text, elements and both, many times as long as may be."""
+        for content in (
+            b"a" * 5000,
+            b"<a/>" * 1000,
+            b"<a>b</a>" * 800,
+            b"<a b='/>'/>" * 500,
+            b"<![CDATA[" + b"</message><a/>" * 500 + b"]]>",
+            b"&gt;" * 1000,
+            "😀".encode() * 1000,
+            b"<a xmlns='urn:a' b='c'>" * 50 + b"</a>" * 50,
+        ):
+            for end in (b"", b"<a/>", b"a", b"<![CDATA[<a/>]]>"):
+                data = b"<message id='1'>" + content + end + b"</message\n>"
+                self.dropped(data, "stanza-bytes", stanzaBytes=60)
+
+    def test_longTag(self) -> None:
+        """There is no way to get behind a tag that does not end."""
+        splitter = Splitter(stanzaBytes=100, lenient=True)
+        outcome = read(splitter, [HEADER + b"<message/>", b"<message a='", *[b"b"] * 100])
+        self.assertEqual((len(outcome.stanzas), outcome.condition), (1, "policy-violation"))
+
+    def test_memory(self) -> None:
+        """Nothing is kept of what will be dropped."""
+        splitter = Splitter(stanzaBytes=10_000, lenient=True)
+        splitter.feed(HEADER + b"<message>")
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for _ in range(1000):
+            splitter.feed(b"<a>" + b"b" * 1000 + b"</a>")
+        _, most = tracemalloc.get_traced_memory()
+        self.assertLess(most, 200_000)
+        (stanza,) = splitter.feed(b"</message>")
+        self.assertIn("10000 bytes", str(stanza.fault))
 
 
 class Cost(SplitterTestCase):
@@ -766,7 +884,8 @@ class Namespaces(SplitterTestCase):
         """Many prefixes in scope do not make each declaration dearer."""
         many = "".join(f" xmlns:p{n}='urn:{n}'" for n in range(5000))
         data = f"<a{many}>" + "<b xmlns:p1='u'/>" * 2000 + "<p1:c/></a>"
-        (stanza,) = read(Splitter(), [HEADER, data.encode()]).stanzas
+        splitter = Splitter(attributes=5000, namespaces=7000)
+        (stanza,) = read(splitter, [HEADER, data.encode()]).stanzas
         self.assertEqual(stanza.children[-1], ("urn:1", "c"))
 
 

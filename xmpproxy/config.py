@@ -244,7 +244,10 @@ class Limits(_Section):
     What one client may ask of the proxy.
 
     @ivar stanza_bytes: size of a stanza.
+    @ivar login_stanza_bytes: size of a stanza, or of what else is sent, before there is a resource.
     @ivar depth: how deep a stanza's elements nest.
+    @ivar attributes: how many attributes an element has.
+    @ivar namespaces: how many namespaces a stanza declares.
     @ivar connections: clients at a time; 0: as many as there are descriptors for.
     @ivar connections_per_address: of these from one address; with IPv6 from one /64.
     @ivar logins: connections at a time on which no resource is bound yet,
@@ -262,7 +265,10 @@ class Limits(_Section):
     """
 
     stanza_bytes: Count = 262144
+    login_stanza_bytes: Count = 16384
     depth: Count = 200
+    attributes: Count = 256
+    namespaces: Count = 8192
     connections: CountOrUnlimited = 0
     connections_per_address: Count = 256
     logins: Count = 1000

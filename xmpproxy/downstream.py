@@ -107,6 +107,8 @@ class Downstream(StanzaStream):
         """More may come from now on, and who has the stream now sees to whether that is read."""
         rate = self.limits.bytes_per_second
         self._bucket = Bucket(rate) if rate else None
+        if self.stream is not None:
+            self.stream.allow(self.limits.stanza_bytes)
         self._waitNoMore()
         self.unregisterProducer()
         self.resume()

@@ -15,7 +15,7 @@ The pattern need not be able to read all of XML; it must never misread it. So it
 - names in ASCII, no prefix, so that nothing can be wrong about namespaces; C{xml:lang} alone;
 - C{xmlns} with what every parser takes for a namespace name, and none that somebody wants to see;
 - nothing but tags and text: it stops at any C{<!} and C{<?};
-- three levels of elements inside of a child of a stanza.
+- three levels of elements inside of a child of a stanza, and 16 attributes for each.
 
 Whether text, attributes and end tags are as XML wants them it leaves to expat. In what expat takes,
 a quoted value is over with the next such quote, and a C{<} begins a tag; so both agree about where
@@ -32,7 +32,7 @@ import re
 from functools import lru_cache
 
 from xmpproxy import ns
-from xmpproxy.splitter import SKIPPED_DEPTH, Splitter
+from xmpproxy.splitter import SKIPPED_ATTRIBUTES, SKIPPED_DEPTH, Splitter
 from xmpproxy.stanza import Stanza
 
 #: Names of stanzas that nobody wants to see; each with the exceptions: namespaces of children.
@@ -49,6 +49,9 @@ _NAME = r"[A-Za-z_][\w.-]*+"
 
 #: The end of a stanza that has another one behind it, most likely.
 _FOLLOWED = re.compile(rb"</(?:message|presence|iq)>(?=<(?:message|presence|iq|r|a)[ >/])")
+
+#: An element that declares a namespace has more bytes than this. One read has none too many.
+_DECLARING_BYTES = 12
 
 _VERSION = "|".join(ns.STREAM_MANAGEMENT)
 _XMLNS = rf""" xmlns=(?:'(?:{_VERSION})'|"(?:{_VERSION})")"""
@@ -84,7 +87,8 @@ def read(splitter: Splitter, data: bytes, unwanted: Unwanted) -> list[Stanza]:
         begin = len(data) if followed is None else followed.end()
         stanzas = splitter.feed(data[:begin])
     if unwanted and splitter.skips:
-        passed, end = _pass(data, begin, begin + splitter.stanzaBytes, unwanted)
+        most = begin + splitter.stanzaBytes
+        passed, end = _pass(data, begin, most, splitter.namespaces, unwanted)
         if passed and splitter.skip(data[begin:end]):
             stanzas += passed
             begin = end
@@ -93,11 +97,14 @@ def read(splitter: Splitter, data: bytes, unwanted: Unwanted) -> list[Stanza]:
     return stanzas
 
 
-def _pass(data: bytes, begin: int, most: int, unwanted: Unwanted) -> tuple[list[Stanza], int]:
+def _pass(
+    data: bytes, begin: int, most: int, namespaces: int, unwanted: Unwanted
+) -> tuple[list[Stanza], int]:
     """
     The runs that begin here, and what of stream management is between them.
 
     @param most: where they end at the latest, so that no stanza is longer than it may be.
+    @param namespaces: how many each stanza may declare.
     @return: all of them, and where they end.
     """
     passed: list[Stanza] = []
@@ -107,6 +114,12 @@ def _pass(data: bytes, begin: int, most: int, unwanted: Unwanted) -> tuple[list[
         found = list(iter(scanner.match, None))  # each where the one before ends
         if found:
             end = found[-1].end()
+            if (
+                end - begin > _DECLARING_BYTES * namespaces
+                and data.count(b"xmlns=", begin, end) > namespaces
+                and any(data.count(b"xmlns=", *each.span()) > namespaces for each in found)
+            ):
+                return passed, begin
             passed.append(Run(data[begin:end], len(found)))
             begin = end
         counting = _COUNTING.match(data, begin, most)
@@ -160,5 +173,5 @@ def _child(levels: int, wanted: frozenset[str] = frozenset()) -> str:
 
 def _element(name: str, attribute: str, child: str | None) -> str:
     content = "[^<]*+" if child is None else rf"[^<]*+(?:{child}[^<]*+)*"
-    tag = rf"{name}(?:{attribute})*{_SPACE}*+"
+    tag = rf"{name}(?:{attribute}){{0,{SKIPPED_ATTRIBUTES}}}{_SPACE}*+"
     return rf"{tag}(?:/>|>{content}</[\w.-]++{_SPACE}*+>)"

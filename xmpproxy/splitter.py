@@ -13,7 +13,9 @@ The rules, in one place:
 - A prefix declared only in the stream header means nothing on another stream, so where a stanza
   uses one, its declaration is added to the stanza's start tag: the only bytes ever added.
 - Caps hold while parsing: at no time is more than a stanza's limit and one read kept, and a tag
-  that comes in crumbs is not scanned again and again without end (CVE-2023-52425).
+  that comes in crumbs is not scanned again and again without end (CVE-2023-52425). What exceeds one
+  is refused; where the peer relays what strangers wrote it is the stanza's fault, too, unless it is
+  one tag that is too long: no parser gets behind that.
 - Between stanzas a splitter has no parser; it takes one when something comes, see
   L{xmpproxy.parsers}. What it must know of the stream header it keeps itself, in common with all
   streams whose headers declare the same; of the last stanza it keeps nothing.
@@ -45,6 +47,8 @@ _HEADER_BYTES = 4096
 _SCANS = 128
 #: How deep stanzas that are passed over whole may be, the stream's own element counted.
 SKIPPED_DEPTH = 6
+#: And how many attributes each of their elements may have.
+SKIPPED_ATTRIBUTES = 16
 #: What no declaration may bind but that of its own prefix (Namespaces in XML 1.0, section 3).
 _RESERVED = frozenset((ns.XML, ns.XMLNS))
 #: ASCII that is in no URI (RFC 3986), and what would have to be escaped: not everybody does.
@@ -126,6 +130,8 @@ class Splitter:
     @ivar error: why the stream cannot go on, or L{None}. After an error or the end, everything
         that is fed is ignored.
     @ivar stanzaBytes: the largest first-level element, in bytes.
+    @ivar attributes: the most attributes of one element, declarations of namespaces among them.
+    @ivar namespaces: the most namespaces that a first-level element and all in it declare.
     """
 
     __slots__ = (
@@ -134,6 +140,7 @@ class Splitter:
         "_begin",
         "_borrowed",
         "_children",
+        "_declared",
         "_default",
         "_depth",
         "_done",
@@ -141,6 +148,7 @@ class Splitter:
         "_fault",
         "_kept",
         "_keptFrom",
+        "_key",
         "_last",
         "_lenient",
         "_maxDepth",
@@ -153,9 +161,11 @@ class Splitter:
         "_root",
         "_scanned",
         "_token",
+        "attributes",
         "ended",
         "error",
         "header",
+        "namespaces",
         "stanzaBytes",
     )
 
@@ -163,14 +173,20 @@ class Splitter:
         self,
         stanzaBytes: int = 262144,
         depth: int = 200,
+        attributes: int = 256,
+        namespaces: int = 8192,
         *,
+        key: str = "stanza-bytes",
         lenient: bool = False,
         parsers: Parsers = PARSERS,
     ) -> None:
         """
         @param stanzaBytes: the largest first-level element, in bytes.
         @param depth: the deepest nesting, the stream's own element counted.
-        @param lenient: whether deeper nesting is a fault of the stanza only: the peer passes on
+        @param attributes: the most attributes of one element.
+        @param namespaces: the most namespaces that a first-level element declares.
+        @param key: what to call C{stanzaBytes} when it is exceeded.
+        @param lenient: whether what exceeds them is a fault of the stanza only: the peer passes on
             what a stranger wrote.
         @param parsers: where to get a parser from.
         """
@@ -178,6 +194,9 @@ class Splitter:
         self.ended = False
         self.error: StreamError | None = None
         self.stanzaBytes = stanzaBytes
+        self.attributes = attributes
+        self.namespaces = namespaces
+        self._key = key
         self._maxDepth = depth
         self._lenient = lenient
         self._depth = 0
@@ -201,6 +220,7 @@ class Splitter:
         self._attributes = _NO_ATTRIBUTES
         self._children = _NO_CHILDREN
         self._borrowed = _NONE  # prefixes that only the header declares
+        self._declared = 0  # how many namespaces it declares
         self._fault: str | None = None
 
         self._parsers = parsers
@@ -230,6 +250,7 @@ class Splitter:
             and not self.ended
             and self._root.skips
             and self._maxDepth >= SKIPPED_DEPTH
+            and self.attributes >= SKIPPED_ATTRIBUTES
         )
 
     def skip(self, data: bytes) -> bool:
@@ -237,7 +258,9 @@ class Splitter:
         Pass over whole stanzas, one directly behind the other, that nobody wants to see.
 
         @param data: stanzas that are without fault if they are well-formed: of C{jabber:client},
-            not too long, nested L{SKIPPED_DEPTH} deep at most, without any prefix but C{xml:lang}.
+            not too long, nested L{SKIPPED_DEPTH} deep at most, with no more than
+            L{SKIPPED_ATTRIBUTES} for each element and C{namespaces} in each stanza, without any
+            prefix but C{xml:lang}.
         @return: whether they are well-formed. If not, nothing has happened; feed them.
         """
         parser = self._parsers.take(self._root.tag)
@@ -286,6 +309,15 @@ class Splitter:
             elif parser.fed - len(self._kept) > WORN:
                 self._renew()
         return done
+
+    def allow(self, stanzaBytes: int) -> None:
+        """
+        Take larger stanzas from now on: the peer has logged in.
+
+        @param stanzaBytes: the largest first-level element, in bytes.
+        """
+        self.stanzaBytes = stanzaBytes
+        self._key = "stanza-bytes"
 
     def forgetHeader(self) -> None:
         """Keep no attributes in C{header}, now that somebody has seen them."""
@@ -341,6 +373,10 @@ class Splitter:
         fed = self._keptFrom + len(kept)
         if self._depth > 1:
             needed = self._begin
+            if self._lenient and fed - needed > self.stanzaBytes:
+                # Nobody will want it. What expat has not looked at yet may be its end.
+                self._blame(self._tooLong())
+                needed = self._begin = parser.expat.CurrentByteIndex
         else:
             if self._depth == 1 and self._last != fed:
                 tail = kept[self._last - self._keptFrom :].lstrip(_WHITE_SPACE)
@@ -351,15 +387,19 @@ class Splitter:
         if needed == fed:
             self._kept = b""
         else:
-            limit = self.stanzaBytes if self._depth else _HEADER_BYTES
-            self._limit(fed - needed, limit)
+            limit = _HEADER_BYTES
+            if self._depth:
+                limit = self.stanzaBytes
+                if fed - needed > limit:
+                    raise _violation(self._tooLong())
+            else:
+                _limitHeader(fed)
             self._scan(parser, fed, limit)
             self._kept = kept[needed - self._keptFrom :]
         self._keptFrom = needed
 
-    def _limit(self, length: int, limit: int) -> None:
-        if length > limit:
-            raise _violation(f"only {limit} bytes are allowed here")
+    def _tooLong(self) -> str:
+        return f"a stanza has {self.stanzaBytes} bytes at most ({self._key})"
 
     def _scan(self, parser: Parser, fed: int, limit: int) -> None:
         """Count what expat looks at in vain: it does so again with each read."""
@@ -376,12 +416,17 @@ class Splitter:
     def _startElement(self, tag: str, attributes: dict[str, str]) -> None:
         depth = self._depth
         if depth >= self._maxDepth:
-            self._tooDeep()
+            self._exceeded(f"elements are nested {self._maxDepth} deep at most (depth)")
         self._depth = depth + 1
         namespace = self._default
         name = tag
         if attributes:
+            if len(attributes) > self.attributes and depth:
+                self._exceeded(f"an element has {self.attributes} attributes at most (attributes)")
             if "xmlns" in attributes:
+                self._declared += 1
+                if self._declared > self.namespaces and depth:
+                    self._tooManyDeclared()
                 namespace = attributes["xmlns"]
                 self._checkDeclaration("xmlns", namespace)
                 if depth < 2:
@@ -416,8 +461,10 @@ class Splitter:
             self._checkGap(self._expat.CurrentByteIndex)
             self.ended = True
 
-    def _tooDeep(self) -> None:
-        reason = f"elements may be nested {self._maxDepth} deep at most"
+    def _tooManyDeclared(self) -> None:
+        self._exceeded(f"a stanza declares {self.namespaces} namespaces at most (namespaces)")
+
+    def _exceeded(self, reason: str) -> None:
         if not self._lenient:
             raise _violation(reason)
         self._blame(reason)
@@ -428,13 +475,14 @@ class Splitter:
             # Expat takes UTF-16 for what it is, whatever it was told.
             raise _notUTF8()
         self._last = start.end()
-        self._limit(self._last, _HEADER_BYTES)
+        _limitHeader(self._last)
         if self._fault is not None:
             raise StreamError("not-well-formed", text=self._fault)
         self.header = header
         prefixes = tuple(self._prefixes.items())
         self._root = _root(header.name, header.namespace, self._default, tag, prefixes)
         self._forgetDeclarations()
+        self._declared = 0
 
     def _checkGap(self, end: int) -> None:
         """There may be white space only between first-level elements."""
@@ -449,9 +497,15 @@ class Splitter:
         if self._children or not _isEmptyElement(kept, begin, end):
             end = kept.index(b">", end) + 1
         self._last = self._keptFrom + end
-        self._limit(end - begin, self.stanzaBytes)
+        if end - begin > self.stanzaBytes:
+            self._exceeded(self._tooLong())
         data = kept[begin:end]
-        if self._root.default != ns.CLIENT:
+        fault = self._fault
+        if fault is not None:
+            data = b""
+            self._fault = None
+            self._borrowed = _NONE
+        elif self._root.default != ns.CLIENT:
             self._borrowed |= {""}
         if self._borrowed:
             data = self._lend(data, tag)
@@ -462,13 +516,13 @@ class Splitter:
                 self._namespace,
                 self._attributes,
                 tuple(self._children),
-                self._fault,
+                fault,
             )
         )
         self._default = self._root.default
         if self._prefixes is not self._root.scope:
             self._forgetDeclarations()
-        self._fault = None
+        self._declared = 0
 
     def _lend(self, data: bytes, tag: str) -> bytes:
         """Add the header's declarations of what the first-level element uses to its start tag."""
@@ -506,6 +560,9 @@ class Splitter:
             elif ":" in name:
                 prefixed.append(name)
         if hidden:
+            self._declared += len(hidden)
+            if self._declared > self.namespaces and depth:
+                self._tooManyDeclared()
             self._outer.append((depth, hidden))
         if prefixed and len({self._resolve(name) for name in prefixed}) < len(prefixed):
             self._blame("an attribute is there twice")
@@ -558,6 +615,11 @@ def _objection(name: str, uri: str) -> str | None:
     if name != "xmlns" and (not uri or not _isNCName(prefix)):
         return f"{name} declares nothing"
     return None
+
+
+def _limitHeader(length: int) -> None:
+    if length > _HEADER_BYTES:
+        raise _violation(f"a stream header has {_HEADER_BYTES} bytes at most")
 
 
 def _badFormat(text: str) -> StreamError:

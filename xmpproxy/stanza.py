@@ -38,14 +38,15 @@ class Stanza:
     `<auth/>`.
 
     @ivar data: the bytes, self-contained: any prefix they use beyond `stream` and `xml` is
-        declared in them, and where no default namespace is declared it is C{jabber:client}.
+        declared in them, and where no default namespace is declared it is C{jabber:client}. None
+        if it has a fault.
     @ivar name: the local name, such as C{"message"}.
     @ivar namespace: the namespace of the element, C{""} for none.
     @ivar attributes: the attributes of the start tag by qualified name, namespace declarations
         among them.
     @ivar children: namespace and local name of each direct child element, in order.
-    @ivar fault: why the stanza is not namespace-well-formed, or L{None}. Such a stanza has no
-        meaning that two parsers agree on; it must never be passed on.
+    @ivar fault: why the stanza is not namespace-well-formed, or which limit it exceeds, or
+        L{None}. Such a stanza has no meaning that two parsers agree on; it is never passed on.
     """
 
     __slots__ = ("_element", "attributes", "children", "data", "fault", "name", "namespace")

@@ -118,9 +118,17 @@ class Upstream(StanzaStream):
         self.startTLS(OpenSSLCoder(connection))
 
     def makeSplitter(self) -> Splitter:
-        # The limits are for clients. A server has its own, and a long roster is no offence.
-        most = max(STANZA_BYTES, self.limits.stanza_bytes)
-        return Splitter(most, self.limits.depth, lenient=True)
+        limits = self.limits
+        if not self.authenticator.secured:
+            return super().makeSplitter()
+        # A server has limits of its own, and a long roster is no offence.
+        return Splitter(
+            max(STANZA_BYTES, limits.stanza_bytes),
+            limits.depth,
+            limits.attributes,
+            limits.namespaces,
+            lenient=True,
+        )
 
     def sendHeader(self) -> None:
         # Without an XML declaration: some servers refuse one on a restarted stream.
@@ -151,6 +159,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
 
     @ivar ready: fires with the server's features, or L{UpstreamFailed}. L{None} after that.
     @ivar owner: who is told of everything after that.
+    @ivar secured: whether it is the server that is spoken to.
     """
 
     xmlstream: Upstream
@@ -164,7 +173,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
         self.ready: Deferred[Stanza] | None = Deferred(self._abort)
         self._tlsOptions = tlsOptions
         self._streams = streams
-        self._secured = domain.upstream_tls == "none"
+        self.secured = domain.upstream_tls == "none"
         self._proceeding = False
         self._error: Stanza | None = None
         self._lost = False
@@ -189,7 +198,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
         except CertificateError as e:
             self._fail(str(e))
         else:
-            self._secured = True
+            self.secured = True
             self.xmlstream.reset()
             self.xmlstream.sendHeader()
 
@@ -237,7 +246,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
     def _featuresReceived(self, stanza: Stanza) -> None:
         if self.owner is not None:
             self.owner.upstreamFeatures(stanza)
-        elif self._secured:
+        elif self.secured:
             assert self.ready is not None
             self.ready.callback(stanza)
         elif features.hasFeature(stanza.element, ns.TLS, "starttls"):
@@ -273,7 +282,7 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
     def connectionLost(self, reason: Failure) -> None:
         self._streams.discard(self.xmlstream)
         connection = self.xmlstream.connection
-        if connection is not None and not self._secured:
+        if connection is not None and not self.secured:
             self._fail(self._tlsOptions.explain(reason, connection), vanished=True)
         else:
             # Else it was closed because of what a bug of ours, or of TLS, has made of what came.

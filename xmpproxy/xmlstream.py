@@ -122,8 +122,15 @@ class StanzaStream(xmlstream.XmlStream):
         self.stream = self.makeSplitter()
 
     def makeSplitter(self) -> Splitter:
-        """What cuts the stream that comes in."""
-        return Splitter(self.limits.stanza_bytes, self.limits.depth)
+        """What cuts the stream that comes in, before there is a resource."""
+        limits = self.limits
+        return Splitter(
+            limits.login_stanza_bytes,
+            limits.depth,
+            limits.attributes,
+            limits.namespaces,
+            key="login-stanza-bytes",
+        )
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes from the connection."""
