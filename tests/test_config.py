@@ -385,6 +385,7 @@ class WhatIsWrongTests(ConfigTestCase):
             ),
             ("depth", "1.5", "must be a whole number, not 1.5; write digits only, without quotes"),
             ("depth", "0", "must be more than 0, not 0; the default is 200"),
+            ("depth", "501", "must be 500 at most, not 501; the default is 200"),
             ("login-seconds", "-1", "must be more than 0, not -1; the default is 60.0"),
             ("login-seconds", "nan", "must be a number, not NaN; write digits, without quotes"),
             (

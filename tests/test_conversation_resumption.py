@@ -535,7 +535,7 @@ class Refused(Resuming):
     def test_long(self) -> None:
         """However long it is."""
         client, server = self.comes()
-        client.sends(resume(200_000 * "x"))
+        client.sends(resume(16_000 * "x"))
         client.gets(UNKNOWN)
         client.sends(resume(2**20 * "x"))
         client.getsError("policy-violation")

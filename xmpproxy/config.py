@@ -111,6 +111,8 @@ Pattern = Annotated[str, AfterValidator(_pattern)]
 Alias = Annotated[str, AfterValidator(_alias)]
 Switch = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, gt=0)]
+#: Trees are gone through by recursion, for which Python has room up to 1,000.
+Depth = Annotated[int, Field(strict=True, gt=0, le=500)]
 Seconds = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 #: 0: no limit.
 CountOrUnlimited = Annotated[int, Field(strict=True, ge=0)]
@@ -266,7 +268,7 @@ class Limits(_Section):
 
     stanza_bytes: Count = 262144
     login_stanza_bytes: Count = 16384
-    depth: Count = 200
+    depth: Depth = 200
     attributes: Count = 256
     namespaces: Count = 8192
     connections: CountOrUnlimited = 0
@@ -564,6 +566,9 @@ def _wording(error: ErrorDetails, file: str) -> str:
             return f"must be a number, not {_show(value)}; write digits, without quotes"
         case "greater_than":
             return f"must be more than 0, not {value}; the default is {known[key].default}"
+        case "less_than_equal":
+            most = error["ctx"]["le"]
+            return f"must be {most} at most, not {value}; the default is {known[key].default}"
         case "greater_than_equal":
             return f"must be 0 or more, not {value}; the default is {known[key].default}"
         case "tuple_type":
