@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.words.xish import domish
 
 from tests.messages import ACTIVE, ENCRYPTION, MARKABLE, RECEIPT_REQUEST, message, stanza, written
 from tests.xmlstrategies import Node, strictStanza, tameStanzas
@@ -686,6 +687,28 @@ IDS: list[tuple[list[str], list[str], list[str]]] = [
 
 class WithoutForged(SynchronousTestCase):
     """Ids of the account's archive that the server did not write (XEP-0359)."""
+
+    def test_many(self) -> None:
+        """As many as fit into a stanza: each costs the same."""
+        forged = f"<stanza-id xmlns='{ns.STANZA_IDS}' by='{ACCOUNT}' id='x'/>"
+
+        def compared(count: int) -> int:
+            equal = 0
+
+            def alike(one: object, other: object) -> bool:
+                nonlocal equal
+                equal += 1
+                return one is other
+
+            with (
+                mock.patch.object(domish.Element, "__eq__", alike),
+                mock.patch.object(domish.Element, "__hash__", object.__hash__),
+            ):
+                original = message("a", forged * count)
+                self.assertIsNot(copies.withoutForged(original, ACCOUNT, False), original)
+            return equal
+
+        self.assertLess(compared(1000), 10_000)
 
     def test_table(self) -> None:
         """Only the last is the server's, if it writes any. The others are as they were."""

@@ -203,7 +203,7 @@ def withoutForged(message: Stanza, account: str, stamped: bool) -> Stanza:
     claimed = [
         each for each in tree.elements(*_STANZA_ID) if belongs(each.getAttribute("by", ""), account)
     ]
-    forged = claimed[:-1] if stamped else claimed
+    forged = set(claimed[:-1] if stamped else claimed)
     if not forged:
         return message
     # Not the tree itself: it stays what the message was.
