@@ -847,6 +847,19 @@ class Namespaces(SplitterTestCase):
         """Of several the first is told."""
         self.assertIn("'p'", self.fault("<message p:a='1'><q:x/></message>"))
 
+    def test_shortFaults(self) -> None:
+        """What is wrong with a stanza is said in short, however long it is."""
+        long = "a" * 9999
+        for data in (
+            f"<{long}:a/>",
+            f"<a {long}:a=''/>",
+            f"<a:{long}: xmlns:a='urn:a'/>",
+            f"<a xmlns='urn: {long}'/>",
+            f"<a xmlns:a.{long}=''/>",
+            f"<a xmlns:{long}='urn: {long}'/>",
+        ):
+            self.assertLess(len(self.fault(data)), 200)
+
     def test_rebound(self) -> None:
         """A prefix means what the nearest declaration says, until that element ends."""
         stanza = self.stanza(

@@ -32,7 +32,7 @@ from xmpproxy.jid import preparedDomain, split
 from xmpproxy.limitlog import LimitLog
 from xmpproxy.shown import shown, shownText
 from xmpproxy.splitter import StreamHeader
-from xmpproxy.stanza import Stanza
+from xmpproxy.stanza import Stanza, shortened
 from xmpproxy.streammanagement import Resume
 from xmpproxy.xmlstream import RATE, OpenStreams, Reading, StanzaStream
 
@@ -322,7 +322,7 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
         elif (stanza.namespace, stanza.name) == (ns.STREAMS, "error"):
             self.streamEnded()  # the client closes, and has said why
         else:
-            text = f"<{stanza.name}/> means nothing here"
+            text = f"<{shortened(stanza.name)}/> means nothing here"
             self.refuse(StreamError("unsupported-stanza-type", text=text))
 
     def streamStarted(self, header: StreamHeader) -> None:

@@ -35,7 +35,7 @@ from twisted.words.protocols.jabber.error import StreamError
 
 from xmpproxy import ns
 from xmpproxy.parsers import PARSERS, WORN, Parser, Parsers
-from xmpproxy.stanza import START_TAG, Stanza
+from xmpproxy.stanza import START_TAG, Stanza, shortened
 
 _INVALID_TOKEN = errors.codes[errors.XML_ERROR_INVALID_TOKEN]
 _UNDEFINED_ENTITY = errors.codes[errors.XML_ERROR_UNDEFINED_ENTITY]
@@ -151,6 +151,7 @@ class Splitter:
         "_key",
         "_last",
         "_lenient",
+        "_long",
         "_maxDepth",
         "_name",
         "_namespace",
@@ -221,6 +222,7 @@ class Splitter:
         self._children = _NO_CHILDREN
         self._borrowed = _NONE  # prefixes that only the header declares
         self._declared = 0  # how many namespaces it declares
+        self._long = False  # whether its begin is dropped: it is too long
         self._fault: str | None = None
 
         self._parsers = parsers
@@ -376,6 +378,7 @@ class Splitter:
             if self._lenient and fed - needed > self.stanzaBytes:
                 # Nobody will want it. What expat has not looked at yet may be its end.
                 self._blame(self._tooLong())
+                self._long = True
                 needed = self._begin = parser.expat.CurrentByteIndex
         else:
             if self._depth == 1 and self._last != fed:
@@ -494,7 +497,7 @@ class Splitter:
         begin = self._begin - self._keptFrom
         # Expat reports the start of an end tag, but for <tag/> the place behind it.
         end = self._expat.CurrentByteIndex - self._keptFrom
-        if self._children or not _isEmptyElement(kept, begin, end):
+        if self._children or self._long or not _isEmptyElement(kept, begin, end):
             end = kept.index(b">", end) + 1
         self._last = self._keptFrom + end
         if end - begin > self.stanzaBytes:
@@ -504,6 +507,7 @@ class Splitter:
         if fault is not None:
             data = b""
             self._fault = None
+            self._long = False
             self._borrowed = _NONE
         elif self._root.default != ns.CLIENT:
             self._borrowed |= {""}
@@ -582,11 +586,11 @@ class Splitter:
         """Namespace and local name of what has a prefix."""
         prefix, _, name = qname.partition(":")
         if not prefix or not _isNCName(name):
-            self._blame(f"{qname!r} is no qualified name")
+            self._blame(f"{shortened(qname)!r} is no qualified name")
             return "", qname
         uri = self._prefixes.get(prefix)
         if uri is None:
-            self._blame(f"the prefix {prefix!r} is not bound")
+            self._blame(f"the prefix {shortened(prefix)!r} is not bound")
             return "", qname
         if self._root.declared.get(prefix) == uri:
             self._borrowed |= {prefix}
@@ -611,9 +615,9 @@ def _objection(name: str, uri: str) -> str | None:
     prefix = name[6:]
     reserved = uri != ns.XML if prefix == "xml" else uri in _RESERVED
     if reserved or prefix == "xmlns" or _NOT_IN_URI.search(uri):
-        return f"{name} may not be {uri!r}"
+        return f"{shortened(name)} may not be {shortened(uri)!r}"
     if name != "xmlns" and (not uri or not _isNCName(prefix)):
-        return f"{name} declares nothing"
+        return f"{shortened(name)} declares nothing"
     return None
 
 

@@ -32,6 +32,15 @@ _NAMESPACE = re.compile(rb"\sxmlns=(?:\"[^\"]*\"|'[^']*')")
 _MOST_SHOWN = 10
 
 
+#: How many characters of a name an error has.
+_LONGEST = 60
+
+
+def shortened(name: str) -> str:
+    """A name, or what stands for one, as it is put into errors: peers write them."""
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
+
+
 class Stanza:
     """
     A first-level child of a stream: a stanza (RFC 6120, section 8) or another element such as
@@ -330,37 +339,41 @@ def serialize(element: domish.Element) -> bytes:
     Not by domish's own serialiser: that one takes a prefix for another's namespace where the same
     prefix is declared twice, and does not escape what comes from outside everywhere.
     """
-    return "".join(_written(element, ns.CLIENT)).encode()
+    parts: list[str] = []
+    _write(element, ns.CLIENT, parts)
+    return "".join(parts).encode()
 
 
-def _written(node: domish.Element | str, default: str) -> Iterator[str]:
+def _write(node: domish.Element | str, default: str, parts: list[str]) -> None:
     """
-    The parts of a node as XML. Elements get no prefix, but for what belongs to the stream itself.
+    Add a node as XML. Elements get no prefix, but for what belongs to the stream itself.
 
     @param default: the default namespace in scope.
     """
     if isinstance(node, domish.SerializedXML):
-        yield node
+        parts.append(node)
     elif isinstance(node, str):
-        yield escape(node, {"\r": "&#13;"})
+        parts.append(escape(node, {"\r": "&#13;"}))
     else:
         uri = default if node.uri is None else node.uri
         name = f"stream:{node.name}" if uri == ns.STREAMS else node.name
-        yield f"<{name}"
+        parts.append(f"<{name}")
         if uri not in (default, ns.STREAMS):
             default = uri
-            yield f" xmlns={quoted(uri)}"
+            parts.append(f" xmlns={quoted(uri)}")
         for number, (key, value) in enumerate(node.attributes.items()):
             if isinstance(key, str):
-                yield f" {key}={quoted(value)}"
+                parts.append(f" {key}={quoted(value)}")
             elif key[0] == ns.XML:
-                yield f" xml:{key[1]}={quoted(value)}"
+                parts.append(f" xml:{key[1]}={quoted(value)}")
             else:
-                yield f" xmlns:a{number}={quoted(key[0])} a{number}:{key[1]}={quoted(value)}"
+                parts.append(
+                    f" xmlns:a{number}={quoted(key[0])} a{number}:{key[1]}={quoted(value)}"
+                )
         if node.children:
-            yield ">"
+            parts.append(">")
             for child in node.children:
-                yield from _written(child, default)
-            yield f"</{name}>"
+                _write(child, default, parts)
+            parts.append(f"</{name}>")
         else:
-            yield "/>"
+            parts.append("/>")

@@ -30,7 +30,7 @@ from xmpproxy.connect import UnreachableError
 from xmpproxy.outage import Outage
 from xmpproxy.shown import shownText
 from xmpproxy.splitter import Splitter, StreamHeader
-from xmpproxy.stanza import Stanza
+from xmpproxy.stanza import Stanza, shortened
 from xmpproxy.turns import Turns
 from xmpproxy.upstreamtls import UpstreamTLS
 from xmpproxy.xmlstream import OpenStreams, StanzaStream
@@ -241,7 +241,8 @@ class UpstreamAuthenticator(xmlstream.ConnectAuthenticator):
             self.xmlstream.reset()
             self.xmlstream.secure(self._tlsOptions.connection())
         else:
-            self._fail(f"the server sent <{stanzas[0].name}/> where TLS was to begin")
+            name = shortened(stanzas[0].name)
+            self._fail(f"the server sent <{name}/> where TLS was to begin")
 
     def _featuresReceived(self, stanza: Stanza) -> None:
         if self.owner is not None:
