@@ -13,7 +13,7 @@ SCANNER := $(VENV)-scan/installed
 # Other Pythons for "make test-all": those that pyenv has.
 PYTHONS ?= $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[23].*/bin/python)
 
-.PHONY: help venv lint test test-all soak flood demo bench bench-compare clean
+.PHONY: help venv lint test test-all soak flood fuzz demo bench bench-compare clean
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -61,6 +61,11 @@ soak: venv ## break networks, the proxy and servers for long: SECONDS=600 SERVER
 
 flood: venv ## offer 10 MB a second that nobody reads, and watch the memory: SECONDS=60 (a scene)
 	$(BIN)/python -m tests.flood $(if $(SECONDS),--seconds $(SECONDS))
+
+fuzz: venv ## look for bytes that break something, each target for SECONDS=60; TARGET=client
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz,test]'
+	nice $(BIN)/python -m tests.fuzz $(if $(SECONDS),--seconds $(SECONDS)) \
+	  $(if $(TARGET),--target $(TARGET))
 
 demo: venv ## play the conversation on every window: SERVER=pyjabber|prosody|ejabberd|jabberd2 KEEP=1
 	@$(BIN)/python -m xmpproxy.lab install $(SERVER)

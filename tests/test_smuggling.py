@@ -51,7 +51,7 @@ class AtTheSplitter(SynchronousTestCase):
                 self.assertEqual(good, [True] * 3, trick.name)
                 whole = b"".join((HEADER, BEFORE, *reads))
                 self.assertEqual(
-                    fullparser.tolerant(whole, len(stanzas)),
+                    fullparser.firstLevel(whole, len(stanzas)),
                     [fullparser.tree(stanza.data) for stanza in stanzas],
                 )
             elif splitter.error is None:
