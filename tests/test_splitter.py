@@ -548,8 +548,11 @@ class Limits(SplitterTestCase):
             outcome = self.split(fits * 2 + fits.replace("<iq>", "<iq xmlns=''>"), namespaces=20)
             self.assertEqual((len(outcome.stanzas), outcome.condition), (2, "policy-violation"))
         many = " xmlns='urn:a'" + "".join(f" xmlns:p{n}='urn:p'" for n in range(19))
+        short = "".join(f" xmlns:{letter}='u'" for letter in "abcdefghijklmnopqrst")
         for names, condition in ((20, None), (19, "policy-violation")):
-            self.assertEqual(self.split(f"<iq{many}/>", namespaces=names).condition, condition)
+            for declarations in (many, short):
+                outcome = self.split(f"<a{declarations}/>", namespaces=names)
+                self.assertEqual(outcome.condition, condition)
 
     def test_namespacesOfTheHeader(self) -> None:
         """What the header declares is not for each stanza to answer for."""

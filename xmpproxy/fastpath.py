@@ -32,7 +32,7 @@ import re
 from functools import lru_cache
 
 from xmpproxy import ns
-from xmpproxy.splitter import SKIPPED_ATTRIBUTES, SKIPPED_DEPTH, Splitter
+from xmpproxy.splitter import DECLARING_BYTES, SKIPPED_ATTRIBUTES, SKIPPED_DEPTH, Splitter
 from xmpproxy.stanza import Stanza
 
 #: Names of stanzas that nobody wants to see; each with the exceptions: namespaces of children.
@@ -49,9 +49,6 @@ _NAME = r"[A-Za-z_][\w.-]*+"
 
 #: The end of a stanza that has another one behind it, most likely.
 _FOLLOWED = re.compile(rb"</(?:message|presence|iq)>(?=<(?:message|presence|iq|r|a)[ >/])")
-
-#: An element that declares a namespace has more bytes than this. One read has none too many.
-_DECLARING_BYTES = 12
 
 _VERSION = "|".join(ns.STREAM_MANAGEMENT)
 _XMLNS = rf""" xmlns=(?:'(?:{_VERSION})'|"(?:{_VERSION})")"""
@@ -115,7 +112,7 @@ def _pass(
         if found:
             end = found[-1].end()
             if (
-                end - begin > _DECLARING_BYTES * namespaces
+                end - begin > DECLARING_BYTES * namespaces
                 and data.count(b"xmlns=", begin, end) > namespaces
                 and any(data.count(b"xmlns=", *each.span()) > namespaces for each in found)
             ):

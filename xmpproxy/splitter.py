@@ -49,6 +49,8 @@ _SCANS = 128
 SKIPPED_DEPTH = 6
 #: And how many attributes each of their elements may have.
 SKIPPED_ATTRIBUTES = 16
+#: An element that declares a namespace has more bytes than this.
+DECLARING_BYTES = 12
 #: What no declaration may bind but that of its own prefix (Namespaces in XML 1.0, section 3).
 _RESERVED = frozenset((ns.XML, ns.XMLNS))
 #: ASCII that is in no URI (RFC 3986), and what would have to be escaped: not everybody does.
@@ -130,7 +132,8 @@ class Splitter:
     @ivar error: why the stream cannot go on, or L{None}. After an error or the end, everything
         that is fed is ignored.
     @ivar stanzaBytes: the largest first-level element, in bytes.
-    @ivar attributes: the most attributes of one element, declarations of namespaces among them.
+    @ivar attributes: the most attributes of one element, declarations of namespaces among them. The
+        six that are in nearly all stanzas may always be there.
     @ivar namespaces: the most namespaces that a first-level element and all in it declare.
     """
 
@@ -140,7 +143,6 @@ class Splitter:
         "_begin",
         "_borrowed",
         "_children",
-        "_declared",
         "_default",
         "_depth",
         "_done",
@@ -161,6 +163,7 @@ class Splitter:
         "_prefixes",
         "_root",
         "_scanned",
+        "_short",
         "_token",
         "attributes",
         "ended",
@@ -194,9 +197,9 @@ class Splitter:
         self.header: StreamHeader | None = None
         self.ended = False
         self.error: StreamError | None = None
-        self.stanzaBytes = stanzaBytes
         self.attributes = attributes
         self.namespaces = namespaces
+        self.allow(stanzaBytes)
         self._key = key
         self._maxDepth = depth
         self._lenient = lenient
@@ -221,7 +224,6 @@ class Splitter:
         self._attributes = _NO_ATTRIBUTES
         self._children = _NO_CHILDREN
         self._borrowed = _NONE  # prefixes that only the header declares
-        self._declared = 0  # how many namespaces it declares
         self._long = False  # whether its begin is dropped: it is too long
         self._fault: str | None = None
 
@@ -319,6 +321,7 @@ class Splitter:
         @param stanzaBytes: the largest first-level element, in bytes.
         """
         self.stanzaBytes = stanzaBytes
+        self._short = min(stanzaBytes, DECLARING_BYTES * self.namespaces)  # no room for too many
         self._key = "stanza-bytes"
 
     def forgetHeader(self) -> None:
@@ -424,19 +427,19 @@ class Splitter:
         namespace = self._default
         name = tag
         if attributes:
-            if len(attributes) > self.attributes and depth:
-                self._exceeded(f"an element has {self.attributes} attributes at most (attributes)")
             if "xmlns" in attributes:
-                self._declared += 1
-                if self._declared > self.namespaces and depth:
-                    self._tooManyDeclared()
                 namespace = attributes["xmlns"]
                 self._checkDeclaration("xmlns", namespace)
                 if depth < 2:
                     # Deeper ones concern no name that we look at but the element's own.
                     self._default = namespace
-            if not _COMMON.issuperset(attributes) and ":" in "".join(attributes):
-                self._declare(depth, attributes)
+            if not _COMMON.issuperset(attributes):
+                if len(attributes) > self.attributes and depth:
+                    self._exceeded(
+                        f"an element has {self.attributes} attributes at most (attributes)"
+                    )
+                if ":" in "".join(attributes):
+                    self._declare(depth, attributes)
         if ":" in tag:
             namespace, name = self._resolve(tag)
         if depth == 2:
@@ -464,9 +467,6 @@ class Splitter:
             self._checkGap(self._expat.CurrentByteIndex)
             self.ended = True
 
-    def _tooManyDeclared(self) -> None:
-        self._exceeded(f"a stanza declares {self.namespaces} namespaces at most (namespaces)")
-
     def _exceeded(self, reason: str) -> None:
         if not self._lenient:
             raise _violation(reason)
@@ -485,7 +485,6 @@ class Splitter:
         prefixes = tuple(self._prefixes.items())
         self._root = _root(header.name, header.namespace, self._default, tag, prefixes)
         self._forgetDeclarations()
-        self._declared = 0
 
     def _checkGap(self, end: int) -> None:
         """There may be white space only between first-level elements."""
@@ -500,9 +499,9 @@ class Splitter:
         if self._children or self._long or not _isEmptyElement(kept, begin, end):
             end = kept.index(b">", end) + 1
         self._last = self._keptFrom + end
-        if end - begin > self.stanzaBytes:
-            self._exceeded(self._tooLong())
         data = kept[begin:end]
+        if end - begin > self._short:
+            self._checkLong(data)
         fault = self._fault
         if fault is not None:
             data = b""
@@ -526,7 +525,17 @@ class Splitter:
         self._default = self._root.default
         if self._prefixes is not self._root.scope:
             self._forgetDeclarations()
-        self._declared = 0
+
+    def _checkLong(self, data: bytes) -> None:
+        """Whether there is too much in a stanza that has room for that."""
+        if len(data) > self.stanzaBytes:
+            self._exceeded(self._tooLong())
+        elif (
+            self._fault is None
+            and data.count(b"xmlns") > self.namespaces
+            and _declarations(data) > self.namespaces
+        ):
+            self._exceeded(f"a stanza declares {self.namespaces} namespaces at most (namespaces)")
 
     def _lend(self, data: bytes, tag: str) -> bytes:
         """Add the header's declarations of what the first-level element uses to its start tag."""
@@ -564,9 +573,6 @@ class Splitter:
             elif ":" in name:
                 prefixed.append(name)
         if hidden:
-            self._declared += len(hidden)
-            if self._declared > self.namespaces and depth:
-                self._tooManyDeclared()
             self._outer.append((depth, hidden))
         if prefixed and len({self._resolve(name) for name in prefixed}) < len(prefixed):
             self._blame("an attribute is there twice")
@@ -642,6 +648,20 @@ def _isEmptyElement(data: bytes, begin: int, end: int) -> bool:
     """Whether all from one place to the other is one C{<tag/>}."""
     tag = START_TAG.match(data, begin)
     return tag is not None and tag.end() == end and data.endswith(b"/>", begin, end)
+
+
+def _declarations(data: bytes) -> int:
+    """How many namespaces a stanza declares."""
+    count = 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal count
+        count += sum(name == "xmlns" or name.startswith("xmlns:") for name in attributes)
+
+    parser = ParserCreate("UTF-8")
+    parser.StartElementHandler = start
+    parser.Parse(data, True)
+    return count
 
 
 def _isNCName(name: str) -> bool:
