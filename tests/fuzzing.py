@@ -80,7 +80,7 @@ def _cuts(data: bytes) -> list[list[bytes]]:
     chance = random.Random(crc32(data))
     places = sorted(chance.randrange(len(data) + 1) for _ in range(chance.randrange(6)))
     some = [data[a:b] for a, b in zip([0, *places], [*places, len(data)], strict=True)]
-    size = chance.choice((1, 2, 3, 7))
+    size = max(chance.choice((1, 2, 3, 7)), len(data) // 50)  # many take long
     return [some, [data[at : at + size] for at in range(0, len(data), size)]]
 
 
