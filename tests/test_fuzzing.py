@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests import fuzzing
 from tests import xmlstrategies as xml
 from tests.test_splitter import modest
+from tests.tricks import TRICKS
 from xmpproxy import ns
 
 
@@ -24,6 +25,14 @@ class Corpus(SynchronousTestCase):
             for name, target in fuzzing.TARGETS.items():
                 with self.subTest(file=path.name, target=name):
                     target(path.read_bytes())
+
+    def test_tricks(self) -> None:
+        """What smugglers do, both ways."""
+        for trick in TRICKS:
+            data = trick.to("romeo@example.net")
+            if len(data) < 5000:
+                fuzzing.client(data)
+                fuzzing.server(data)
 
 
 _anything = st.one_of(xml.soups(), xml.wounded(), st.binary(max_size=40))
