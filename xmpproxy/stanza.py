@@ -30,8 +30,6 @@ _NAMESPACE = re.compile(rb"\sxmlns=(?:\"[^\"]*\"|'[^']*')")
 
 #: How many children the log shows.
 _MOST_SHOWN = 10
-
-
 #: How many characters of a name an error has.
 _LONGEST = 60
 
