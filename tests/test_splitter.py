@@ -429,6 +429,13 @@ class Conditions(SplitterTestCase):
             declared = "<?xml version='1.0' encoding='UTF-8'?>" + stream
             self.refused(declared.encode(encoding), "unsupported-encoding", header=b"")
 
+    def test_otherEncodingsAtOnce(self) -> None:
+        """Nobody is left waiting who has something else to say than a header, in UTF-16."""
+        for data in (b"e\0ns0", b"e\0", b"\0e", b"\xff\xfeab", b"\xfe\xffab", "é".encode("utf-16")):
+            splitter = Splitter()
+            splitter.feed(data)
+            self.assertIsNotNone(splitter.error, data)
+
     def test_restrictedXML(self) -> None:
         """What XML has and XMPP has not (sections 4.9.3.18 and 11.1)."""
         for data in ("<!-- comment -->", "<!---->", "<?instruction?>", "<?xml-stylesheet a='b'?>"):

@@ -25,7 +25,7 @@ The rules, in one place:
 from __future__ import annotations
 
 import re
-from codecs import utf_8_decode
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE, utf_8_decode
 from collections.abc import Mapping
 from functools import lru_cache
 from pyexpat import ExpatError, ParserCreate, errors
@@ -400,6 +400,11 @@ class Splitter:
                     raise _violation(self._tooLong())
             else:
                 _limitHeader(fed)
+                if kept.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) or (
+                    b"\0" in kept and len(kept) > 1
+                ):
+                    # Expat waits for the rest of what it takes for UTF-16.
+                    raise _notUTF8()
             self._scan(parser, fed, limit)
             self._kept = kept[needed - self._keptFrom :]
         self._keptFrom = needed
