@@ -22,6 +22,10 @@ from twisted.internet.interfaces import IReactorPluggableNameResolver
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
+#: How many connections may wait to be accepted, as far as the system allows. After a restart
+#: thousands come at once, and who finds no place tries again after one second, three, seven ...
+BACKLOG = 4096
+
 
 class Address(NamedTuple):
     """
@@ -170,6 +174,18 @@ def inDirectory(text: str, directory: Path | None) -> str:
 def isBalanced(text: str) -> bool:
     """Whether a server endpoint takes the PROXY protocol, by which a balancer says who connects."""
     return text.startswith("haproxy:")
+
+
+def withBacklog(text: str) -> str:
+    """
+    A server endpoint that thousands may connect to at once; Twisted's own have room for 50.
+
+    @param text: an endpoint string; one that says how many, or that takes no number, is left as it
+        is.
+    """
+    if _kind(text)[0] not in ("tcp", "tcp6", "ssl", "unix") or ":backlog=" in text:
+        return text
+    return f"{text}:backlog={BACKLOG}"
 
 
 def _kind(text: str) -> tuple[str, str]:

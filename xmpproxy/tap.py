@@ -29,6 +29,7 @@ from xmpproxy.config import FLAGS, Config, ConfigError, fromFlags, load
 from xmpproxy.connect import clientEndpoint
 from xmpproxy.downstream import Downstream, DownstreamFactory
 from xmpproxy.downstreamtls import TICKET_KEY_SECONDS, ServerTLS, serverContextFactory
+from xmpproxy.endpoints import withBacklog
 from xmpproxy.features import Offers
 from xmpproxy.garbage import Garbage
 from xmpproxy.handlers import CHAIN
@@ -198,7 +199,7 @@ def buildListeners(
     return [
         (
             listen,
-            serverFromString(reactor, listen.endpoint),
+            serverFromString(reactor, withBacklog(listen.endpoint)),
             DownstreamFactory(
                 listen,
                 config.limits,
