@@ -13,7 +13,7 @@ SCANNER := $(VENV)-scan/installed
 # Other Pythons for "make test-all": those that pyenv has.
 PYTHONS ?= $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[23].*/bin/python)
 
-.PHONY: help venv lint test test-all soak flood fuzz demo bench bench-compare clean
+.PHONY: help venv lint test test-all soak flood fuzz demo bench bench-scale bench-compare clean
 
 help: ## list the targets (this text)
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +74,9 @@ demo: venv ## play the conversation on every window: SERVER=pyjabber|prosody|eja
 bench: venv ## measure speed and memory, beside peers that it installs (as root) or builds: QUICK=1
 	@$(BIN)/python -m benchmarks.install
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+bench-scale: venv ## measure with as many sessions as descriptors allow: QUICK=1
+	$(BIN)/python -m benchmarks scale $(if $(QUICK),--quick)
 
 bench-compare: venv ## measure against an older revision: REV=...
 	$(BIN)/python -m benchmarks.compare $(REV)

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import react
 
-from benchmarks import copies, growing, management, memory, peers, relaying, subjects
+from benchmarks import copies, growing, management, memory, peers, relaying, scale, subjects
 from benchmarks.report import about
 from benchmarks.stage import FULL, QUICK, Effort, Stage, stage
 
@@ -25,6 +25,10 @@ _PARTS: Mapping[str, Callable[[Stage, Effort], Awaitable[list[str]]]] = {
     "growing": growing.measure,
     "memory": memory.measure,
 }
+#: The same for parts that are measured, and kept, apart from all others.
+_APART: Mapping[str, Callable[[Stage, Effort], Awaitable[list[str]]]] = {
+    "scale": scale.measure,
+}
 
 
 async def measure(parts: Sequence[str], effort: Effort) -> tuple[str, dict[str, str]]:
@@ -37,7 +41,7 @@ async def measure(parts: Sequence[str], effort: Effort) -> tuple[str, dict[str, 
     lines, pictures = about(effort.repeats), {}
     for part in parts:
         async with stage() as place:
-            lines += await _PARTS[part](place, effort)
+            lines += await {**_PARTS, **_APART}[part](place, effort)
             pictures.update(place.pictures)
     return "\n".join(lines), pictures
 
@@ -45,13 +49,13 @@ async def measure(parts: Sequence[str], effort: Effort) -> tuple[str, dict[str, 
 def main(arguments: Sequence[str]) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("part", nargs="?", choices=_PARTS, help="measure only this")
+    parser.add_argument("part", nargs="?", choices=[*_PARTS, *_APART], help="measure only this")
     parser.add_argument(
         "--quick", action="store_true", help="in less than a minute, and less exact"
     )
     parser.add_argument("--write", action="store_true", help=f"keep it beside {_LATEST.name}, too")
     options = parser.parse_args(arguments)
-    if options.write and options.part:
+    if options.write and options.part in _PARTS:
         parser.error(f"{_LATEST.name} has all parts")
     subjects.raiseLimits()
     subjects.pin(1)
@@ -62,7 +66,8 @@ def main(arguments: Sequence[str]) -> None:
         print(text)
         if options.write:
             _LATEST.parent.mkdir(exist_ok=True)
-            for name, content in {_LATEST.name: f"{text}\n", **pictures}.items():
+            report = f"{options.part}.txt" if options.part else _LATEST.name
+            for name, content in {report: f"{text}\n", **pictures}.items():
                 _LATEST.with_name(name).write_text(content, encoding="utf-8")
 
     react(lambda reactor: Deferred.fromCoroutine(run(reactor)))

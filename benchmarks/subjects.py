@@ -87,6 +87,11 @@ class Process:
         assert resident is not None
         return int(resident[1])
 
+    @property
+    def descriptors(self) -> int:
+        """How many files it has open."""
+        return len(os.listdir(f"/proc/{self._pid}/fd"))
+
 
 class Nothing:
     """No process: clients connect to the server behind."""
@@ -114,16 +119,28 @@ class Subject(Process):
         """
         self.port = port
         self.tls = tls
+        self._command = command
+        self._root = root
         self._output = directory / f"{port}.log"
-        with self._output.open("wb") as log, pinned():
+        self._output.write_bytes(b"")
+        self.start()
+
+    def start(self) -> None:
+        """Start it again, once it has ended."""
+        with self._output.open("ab") as log, pinned():
             self._process = subprocess.Popen(
-                command,
-                cwd=directory,
-                env={**os.environ, "PYTHONPATH": str(root)},
+                self._command,
+                cwd=self._output.parent,
+                env={**os.environ, "PYTHONPATH": str(self._root)},
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
         super().__init__(self._process.pid)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
 
     def waitUntilListening(self) -> None:
         """
@@ -189,6 +206,7 @@ def proxy(
     mirror: bool = True,
     pauses: Path | None = None,
     traces: Path | None = None,
+    turns: Path | None = None,
     root: Path = _ROOT,
 ) -> Subject:
     """
@@ -199,6 +217,7 @@ def proxy(
     @param mirror: whether it mirrors messages, see L{benchmarks.unmirrored}.
     @param pauses: where to note those of the garbage collector, see L{benchmarks.pauses}.
     @param traces: where to note who takes memory, see L{benchmarks.traces}.
+    @param turns: where to note how long the reactor's turns take, see L{benchmarks.turns}.
     @param root: where its code is, if that is not the one at hand.
     """
     port = freePort()
@@ -214,6 +233,8 @@ def proxy(
         twistd = [sys.executable, "-m", "benchmarks.pauses", str(pauses)]
     if traces is not None:
         twistd = [sys.executable, "-m", "benchmarks.traces", str(traces)]
+    if turns is not None:
+        twistd = [sys.executable, "-m", "benchmarks.turns", str(turns)]
     command = [*twistd, "-n", "--pidfile=", "xmpproxy", "--config", config.name]
     return Subject(command, port, tls, directory, root)
 
@@ -226,6 +247,13 @@ def _unlimited(root: Path) -> str:
         for key, value in _UNLIMITED.items()
         if f" {key.replace('-', '_')}: " in known
     )
+
+
+def router(directory: Path) -> Subject:
+    """A server behind the proxy that is a process of its own, see L{benchmarks.router}."""
+    port = freePort()
+    command = [sys.executable, "-m", "benchmarks.router", f"{port}"]
+    return Subject(command, port, "none", directory)
 
 
 def relay(kind: str, directory: Path, upstream: int, tls: bool = True) -> Subject:
