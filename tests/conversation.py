@@ -36,7 +36,7 @@ from zope.interface import implementer, provider
 
 from tests.memorynetwork import Network
 from tests.rawstream import StreamReader
-from xmpproxy import config, ns
+from xmpproxy import config, ns, xmlstream
 from xmpproxy.account import Accounts
 from xmpproxy.admission import Admission
 from xmpproxy.computing import Compute
@@ -463,6 +463,7 @@ class Conversation(SynchronousTestCase):
     def setUp(self) -> None:
         self.network = Network()
         self.patch(twistedTLS, "_get_default_clock", lambda: self.network)
+        self.patch(xmlstream, "perf_counter", self.network.seconds)
         self.events: list[LogEvent] = []
         globalLogPublisher.addObserver(self._observe)
         self.addCleanup(globalLogPublisher.removeObserver, self._observe)

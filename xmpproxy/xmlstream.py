@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from time import perf_counter
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.words.protocols.jabber import xmlstream
 from twisted.words.protocols.jabber.error import StreamError
@@ -17,10 +19,13 @@ from zope.interface import implementer
 from xmpproxy import fastpath, ns
 from xmpproxy.coders import Coder
 from xmpproxy.config import Limits
+from xmpproxy.later import later
 from xmpproxy.records import SecureTransport
 from xmpproxy.splitter import Splitter
 from xmpproxy.stanza import Stanza, serialize
 from xmpproxy.transport import Transport
+
+log = Logger()
 
 #: Seconds that a peer has to close its side of a connection that we have closed ours of.
 CLOSE_SECONDS = 5.0
@@ -35,8 +40,16 @@ LOGIN = 2
 RATE = 4
 #: Who got what came has too much of it to acknowledge.
 FULL = 8
-#: All but the rate, which counts to the end.
+#: What has come takes long: the rest of it has to wait for later turns of the reactor.
+TURN = 16
+#: All but the rate, which counts to the end, and the rest, which then is still handled.
 _OTHERS = PEER | LOGIN | FULL
+
+#: Bytes that are handled in one piece, whatever they are, and the most that ever are. With fewer, a
+#: long tag would come in too many pieces for the splitter.
+_PIECE, _WHOLE = 2048, 65536
+#: Seconds that a piece should take. After more, or much less, the next one is smaller, or larger.
+_LONG = 0.004
 
 #: What Twisted's class makes anew for each stream. Nobody puts anything into these here.
 _NOTHING: Any = MappingProxyType({})
@@ -64,6 +77,10 @@ class StanzaStream(xmlstream.XmlStream):
 
     stream: Splitter | None
     transport: Any  # a Transport or a SecureTransport, which Twisted's class knows nothing of
+
+    # Few streams ever have their own. With more than 30 attributes each would take 1 KiB more.
+    _piece = _WHOLE
+    _rest = b""  # what has come, and waits for a later turn
 
     def __init__(
         self, authenticator: xmlstream.Authenticator, limits: Limits, clock: IReactorTime
@@ -119,6 +136,8 @@ class StanzaStream(xmlstream.XmlStream):
         # The hook of Twisted's class for the parser.
         if self.stream is not None:
             self.stream.close()
+        if self._rest:
+            self._rest = b""
         self.stream = self.makeSplitter()
 
     def makeSplitter(self) -> Splitter:
@@ -144,7 +163,41 @@ class StanzaStream(xmlstream.XmlStream):
         """
         Bytes from the peer. What was read before a C{reset} and is not handled yet is dropped: it
         was sent in the clear, or under an identity that is not valid any more.
+
+        What takes long, such as hundreds of messages to many siblings, is handled piece by piece,
+        in several turns of the reactor.
         """
+        if self._rest:
+            self._rest += data
+        elif len(data) <= _PIECE:
+            self._handle(data)
+        else:
+            splitter, size = self.stream, self._piece
+            piece = data[:size]
+            began = perf_counter()
+            self._handle(piece)
+            took = perf_counter() - began
+            if took > _LONG:
+                self._piece = max(_PIECE, int(len(piece) * _LONG / took))
+            elif took < _LONG / 4 and self._piece < _WHOLE:
+                self._piece *= 2
+            if len(data) > size and self.stream is splitter:
+                self._rest = data[size:]
+                self.pause(TURN)
+                later(self.clock, self._goOn)
+
+    def _goOn(self) -> None:
+        rest, self._rest = self._rest, b""
+        try:
+            if rest:
+                self.textReceived(rest)
+        except Exception:  # what the reactor does where it reads
+            log.failure("Unhandled Error")
+            self.transport.abortConnection()
+        if not self._rest:
+            self.resume(TURN)
+
+    def _handle(self, data: bytes) -> None:
         splitter = self.stream
         assert splitter is not None
         known = splitter.header is not None
@@ -246,6 +299,9 @@ class StanzaStream(xmlstream.XmlStream):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
+        if self._rest:
+            self._piece = len(self._rest)
+            self._goOn()
         self.closing = True
         if self.tls is not None:
             reason = self.tls.connectionLost(reason)
