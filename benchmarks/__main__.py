@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import react
 
-from benchmarks import copies, growing, management, memory, peers, relaying, scale, subjects
+from benchmarks import copies, flood, growing, management, memory, peers, relaying, scale, subjects
 from benchmarks.report import about
 from benchmarks.stage import FULL, QUICK, Effort, Stage, stage
 
@@ -28,6 +28,7 @@ _PARTS: Mapping[str, Callable[[Stage, Effort], Awaitable[list[str]]]] = {
 #: The same for parts that are measured, and kept, apart from all others.
 _APART: Mapping[str, Callable[[Stage, Effort], Awaitable[list[str]]]] = {
     "scale": scale.measure,
+    "flood": flood.measure,
 }
 
 

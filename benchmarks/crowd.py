@@ -202,8 +202,8 @@ class Member:
             while text := self._tls.read(_READ):
                 texts.append(text)
         except ssl.SSLWantReadError:
-            pass
-        return b"".join(texts)
+            return b"".join(texts)
+        raise ConnectionResetError("the proxy has said goodbye")
 
     def _received(self, text: bytes) -> None:
         if self.ready:

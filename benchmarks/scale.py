@@ -17,7 +17,7 @@ from benchmarks import regimes, subjects
 from benchmarks.crowd import Crowd, Member
 from benchmarks.report import limit, table
 from benchmarks.stage import Effort, Stage
-from benchmarks.turns import Turns
+from benchmarks.turns import COLUMNS, Turns
 
 #: What one process needs besides two descriptors for each session.
 _BESIDES = 1000
@@ -59,7 +59,7 @@ class _Town:
     def __init__(self, stage: Stage, upstream: int, sessions: int) -> None:
         file = stage.directory / f"{sessions}.turns"
         self.turns = Turns(file)
-        self.proxy = subjects.proxy(stage.directory, upstream, turns=file)
+        self.proxy = subjects.proxy(stage.directory, upstream, turns=file, limited=["logins"])
         stage.callback(self.proxy.stop)
         self.proxy.waitUntilListening()
         self.sessions = sessions
@@ -149,11 +149,7 @@ class _Town:
 
     def note(self, name: str) -> None:
         """Keep what turns took since this was asked last."""
-        turns = self.turns
-        figures = (turns.within(0.999), turns.longest, turns.longestCpu)
-        cells = [f"{turns.count}", *(f"{1000 * each:.1f}" for each in figures)]
-        self.rows.append((name, cells))
-        turns.forget()
+        self.rows.append((name, self.turns.cells()))
 
 
 async def measure(stage: Stage, effort: Effort) -> list[str]:
@@ -208,6 +204,12 @@ async def measure(stage: Stage, effort: Effort) -> list[str]:
     _say("all connections break")
     town.vanish()
     returns.append(("the same with tickets of TLS", town.comeBack("all come back with tickets")))
+    _say("the server dies")
+    began = time.monotonic()
+    server.stop()
+    town.crowd.run(lambda: not town.crowd.online, _SECONDS)
+    times.append(("the server dies", [f"{time.monotonic() - began:.1f}"]))
+    town.note("the server dies")
     lines += table(
         f"{many} clients come back at once", ("s", "ms of CPU", "tried again", "resumed"), returns
     )
@@ -215,7 +217,7 @@ async def measure(stage: Stage, effort: Effort) -> list[str]:
     rows = [(name, [*cells, limit(_TURN_GOAL)]) for name, cells in town.rows]
     return lines + table(
         f"Turns of the reactor with {many} sessions, ms",
-        ("turns", "99.9 %", "longest", "its CPU", "goal"),
+        (*COLUMNS, "goal"),
         rows,
     )
 

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,7 +32,8 @@ upstream-trust = "ca.pem"
 [limits]
 queue-bytes = 16777216
 """
-_UNLIMITED = {
+#: What is in the way of many clients at one address, and by how much it is not.
+LIMITS = {
     "bytes-per-second": 0,
     "connections-per-address": 100000,
     "logins": 100000,
@@ -207,6 +208,7 @@ def proxy(
     pauses: Path | None = None,
     traces: Path | None = None,
     turns: Path | None = None,
+    limited: Collection[str] = (),
     root: Path = _ROOT,
 ) -> Subject:
     """
@@ -218,13 +220,14 @@ def proxy(
     @param pauses: where to note those of the garbage collector, see L{benchmarks.pauses}.
     @param traces: where to note who takes memory, see L{benchmarks.traces}.
     @param turns: where to note how long the reactor's turns take, see L{benchmarks.turns}.
+    @param limited: which limits are not lifted that are in the way of many clients.
     @param root: where its code is, if that is not the one at hand.
     """
     port = freePort()
     config = directory / f"{port}.toml"
     config.write_text(
         _CONFIG.format(port=port, tls=tls, upstream=upstream, upstreamTls=upstreamTls)
-        + _unlimited(root)
+        + _unlimited(root, limited)
     )
     twistd = [str(Path(sys.executable).with_name("twistd"))]
     if not mirror:
@@ -239,13 +242,13 @@ def proxy(
     return Subject(command, port, tls, directory, root)
 
 
-def _unlimited(root: Path) -> str:
+def _unlimited(root: Path, limited: Collection[str]) -> str:
     """The limits that are in the way of many clients at one address, if the code knows of them."""
     known = (root / "xmpproxy" / "config.py").read_text()
     return "".join(
         f"{key} = {value}\n"
-        for key, value in _UNLIMITED.items()
-        if f" {key.replace('-', '_')}: " in known
+        for key, value in LIMITS.items()
+        if key not in limited and f" {key.replace('-', '_')}: " in known
     )
 
 

@@ -23,34 +23,26 @@ _CLASSES = 8
 _MOST = 32 * _CLASSES
 _SIZE = 8
 
+#: What is shown of turns, in milliseconds.
+COLUMNS = ("turns", "99.9 % CPU", "longest CPU", "99.9 %", "longest")
 
-class Turns:
-    """The turns of some process, since they were last forgotten."""
 
-    def __init__(self, file: Path) -> None:
-        """
-        @param file: made if it is not there.
-        """
-        with file.open("a+b") as opened:
-            opened.truncate((_MOST + 2) * _SIZE)
-            shared = mmap.mmap(opened.fileno(), (_MOST + 2) * _SIZE)
-        self._counts = memoryview(shared)[: _MOST * _SIZE].cast("Q")
-        self._longest = memoryview(shared)[_MOST * _SIZE :].cast("d")
+class Lengths:
+    """The lengths of turns, since they were last forgotten."""
+
+    def __init__(self, shared: memoryview) -> None:
+        self._counts = shared[: _MOST * _SIZE].cast("Q")
+        self._longest = shared[_MOST * _SIZE :].cast("d")
 
     def forget(self) -> None:
         """Begin anew."""
         self._counts[:] = memoryview(bytes(_MOST * _SIZE)).cast("Q")
-        self._longest[0] = self._longest[1] = 0.0
+        self._longest[0] = 0.0
 
     @property
     def longest(self) -> float:
         """The longest, in seconds."""
         return self._longest[0]
-
-    @property
-    def longestCpu(self) -> float:
-        """The CPU time of the one that took most of it, in seconds."""
-        return self._longest[1]
 
     @property
     def count(self) -> int:
@@ -64,20 +56,53 @@ class Turns:
         @param share: of all turns: 0.999 for all but one in a thousand.
         """
         missing = share * self.count
-        for index, count in enumerate(self._counts):
+        for index, count in enumerate(self._counts[:-1]):
             missing -= count
             if missing <= 0:
                 return min(self.longest, 2 ** ((index + 1) / _CLASSES) / 1e6)
         return self.longest
 
-    def note(self, seconds: float, cpu: float) -> None:
+    def note(self, seconds: float) -> None:
         """A turn is over."""
         index = int(_CLASSES * math.log2(seconds * 1e6)) if seconds > 1e-6 else 0
         self._counts[min(index, _MOST - 1)] += 1
         if seconds > self._longest[0]:
             self._longest[0] = seconds
-        if cpu > self._longest[1]:
-            self._longest[1] = cpu
+
+
+class Turns:
+    """
+    The turns of some process, since they were last forgotten.
+
+    @ivar cpu: by CPU time: what they take where nothing else keeps the core busy.
+    @ivar wall: by the clock on the wall.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """
+        @param file: made if it is not there.
+        """
+        size = (_MOST + 1) * _SIZE
+        with file.open("a+b") as opened:
+            opened.truncate(2 * size)
+            shared = memoryview(mmap.mmap(opened.fileno(), 2 * size))
+        self.cpu, self.wall = Lengths(shared[:size]), Lengths(shared[size:])
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.cpu.forget()
+        self.wall.forget()
+
+    def cells(self) -> list[str]:
+        """The cells of a row, for C{COLUMNS}; what they are about is forgotten then."""
+        times = [
+            each
+            for lengths in (self.cpu, self.wall)
+            for each in (lengths.within(0.999), lengths.longest)
+        ]
+        cells = [f"{self.wall.count}", *(f"{1000 * each:.1f}" for each in times)]
+        self.forget()
+        return cells
 
     def watch(self, reactor: Any) -> None:
         """
@@ -102,7 +127,8 @@ class _Poller:
     def poll(self, *arguments: Any) -> Any:
         """See C{select.epoll.poll}."""
         if self._left is not None:
-            self._turns.note(time.monotonic() - self._left, time.thread_time() - self._cpu)
+            self._turns.wall.note(time.monotonic() - self._left)
+            self._turns.cpu.note(time.thread_time() - self._cpu)
         events = self._poll(*arguments)
         self._left, self._cpu = time.monotonic(), time.thread_time()
         return events

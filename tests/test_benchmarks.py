@@ -21,33 +21,34 @@ class TurnsTests(SynchronousTestCase):
         self.turns, self.seen = Turns(file), Turns(file)
 
     def test_none(self) -> None:
-        self.assertEqual((self.seen.count, self.seen.longest, self.seen.within(0.999)), (0, 0, 0))
+        seen = self.seen.wall
+        self.assertEqual((seen.count, seen.longest, seen.within(0.999)), (0, 0, 0))
 
     def test_within(self) -> None:
         """Rounded up, by a tenth at most, but never beyond the longest."""
-        for _ in range(998):
-            self.turns.note(0.001, 0.0005)
-        self.turns.note(0.02, 0.001)
-        self.turns.note(0.05, 0.03)
-        self.assertEqual(self.seen.count, 1000)
-        self.assertEqual((self.seen.longest, self.seen.longestCpu), (0.05, 0.03))
+        for seconds in (*[0.001] * 998, 0.02, 0.05):
+            self.turns.cpu.note(seconds)
+        self.assertEqual((self.seen.cpu.count, self.seen.cpu.longest), (1000, 0.05))
         for share, seconds in ((0.5, 0.001), (0.998, 0.001), (0.999, 0.02), (1, 0.05)):
-            self.assertTrue(seconds <= self.seen.within(share) <= 1.1 * seconds, share)
+            self.assertTrue(seconds <= self.seen.cpu.within(share) <= 1.1 * seconds, share)
+        self.assertEqual(self.seen.wall.count, 0)
 
     def test_extremes(self) -> None:
         for seconds in (0, 1e-9, 1e-6, 1e6):
-            self.turns.note(seconds, 0)
-        self.assertEqual((self.seen.count, self.seen.within(1)), (4, 1e6))
+            self.turns.wall.note(seconds)
+        self.assertEqual((self.seen.wall.count, self.seen.wall.within(1)), (4, 1e6))
 
-    def test_forget(self) -> None:
-        self.turns.note(1, 1)
-        self.seen.forget()
-        self.turns.note(0.5, 0.5)
-        self.assertEqual((self.seen.count, self.seen.longest, self.seen.longestCpu), (1, 0.5, 0.5))
+    def test_cells(self) -> None:
+        """What was shown is forgotten."""
+        self.turns.cpu.note(1)
+        self.turns.wall.note(2)
+        self.assertEqual(self.seen.cells(), ["1", "1000.0", "1000.0", "2000.0", "2000.0"])
+        self.turns.wall.note(0.5)
+        self.assertEqual(self.seen.cells(), ["1", "0.0", "0.0", "500.0", "500.0"])
 
 
 class PartsTests(SynchronousTestCase):
-    """What C{make bench-scale} does, with a few dozen sessions."""
+    """With a few dozen sessions, or for a second."""
 
     def report(self, part: str) -> str:
         command = [sys.executable, "-m", "benchmarks", part, "--quick"]
@@ -63,5 +64,11 @@ class PartsTests(SynchronousTestCase):
         (tickets,) = (line for line in report.splitlines() if "the same with tickets" in line)
         self.assertTrue(tickets.endswith("100%"), tickets)
 
+    def test_flood(self) -> None:
+        """Somebody floods, and somebody else's messages come."""
+        report = self.report("flood")
+        for row in ("tiny messages, to 5 siblings each", "messages of 256 KiB", "logins"):
+            self.assertIn(row, report)
+
     if not sys.platform.startswith("linux"):
-        test_scale.skip = "the benchmark needs Linux"  # type: ignore[attr-defined]
+        skip = "the benchmark needs Linux"
