@@ -12,9 +12,8 @@ what that is; the rest is in L{xmpproxy.fastpath}.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
-from xml.sax.saxutils import quoteattr
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
@@ -30,11 +29,11 @@ from xmpproxy.account import Account, Accounts
 from xmpproxy.chain import Wants, Way
 from xmpproxy.downstream import Downstream
 from xmpproxy.features import Offers
-from xmpproxy.ids import Ids
-from xmpproxy.jid import isDomain, resourceOf, same
+from xmpproxy.jid import resourceOf
 from xmpproxy.management import Management
 from xmpproxy.output import Output
 from xmpproxy.outstanding import Outstanding
+from xmpproxy.questions import Questions
 from xmpproxy.queues import GRAIN, Queues
 from xmpproxy.reconnection import Reconnection, Reconnector
 from xmpproxy.resumption import Resumables
@@ -129,6 +128,7 @@ class Session(XMPPHandlerCollection):
     @ivar counted: how much waited when that was counted last, see L{Queues}.
     @ivar mostUnhandled: how many of the server's stanzas a client may leave unacknowledged.
     @ivar reconnector: by what to go back to the server; L{None} if that is not possible.
+    @ivar questions: what it asks the server by itself.
     @ivar outstanding: what the server may not have, if its stream may be resumed.
     """
 
@@ -136,7 +136,6 @@ class Session(XMPPHandlerCollection):
     __slots__ = (
         "_accounts",
         "_again",
-        "_asked",
         "_began",
         "_chain",
         "_downstream",
@@ -147,7 +146,6 @@ class Session(XMPPHandlerCollection):
         "_patience",
         "_preparing",
         "_private",
-        "_questions",
         "_queues",
         "_reconnection",
         "_serverGone",
@@ -170,6 +168,7 @@ class Session(XMPPHandlerCollection):
         "offers",
         "output",
         "outstanding",
+        "questions",
         "readSince",
         "reconnector",
         "resumables",
@@ -204,14 +203,12 @@ class Session(XMPPHandlerCollection):
         self.ids = accounts.ids
         self._idleSeconds = streamManagement.idle_seconds
         self.mostUnhandled = streamManagement.upstream_unacked
-        self._questions = Ids()  # of this session alone: clients see the ids of copies
         self.output = Output(self, downstream.limits.queue_bytes)
         self.clock = upstream.clock
         self._downstream = downstream
         self._upstream = upstream
         self._chain = chain
         self._accounts = accounts
-        self._asked: dict[str, Callable[[Stanza], None]] = {}
         self._serverOutput: list[bytes] = []
         self.full = False  # the client does not acknowledge as much as it gets
         self.reconnector: Reconnector | None = None
@@ -226,10 +223,11 @@ class Session(XMPPHandlerCollection):
         self._outcome: str | None = None
         self._began = self.readSince = self.clock.seconds()
         self.fromClient = self.fromServer = self.toServer = 0
-        self._private = [0, 0]  # answers to questions of ours, from the client and from the server
+        self._private = 0  # of fromClient, answers to questions of ours
         listen = downstream.authenticator.factory.listen
         mode = mirror.modeOf(resourceOf(jid), listen)
         self.seat = Seat(jid, self.output.gather, mode, mirror.prefix, mirror.nameOf)
+        self.questions = Questions(jid, self.seat.account, self.domain, self.send)
         for make in chain.links:
             make().setHandlerParent(self)
         self._links: list[Link] = self.handlers
@@ -310,7 +308,7 @@ class Session(XMPPHandlerCollection):
         if self._again:
             return ()  # what comes again is counted one by one
         unwanted = self._chain.fromServer.unwanted(self._links)
-        if self._asked:  # the answer is for us
+        if self.questions.open:  # the answer is for us
             unwanted = tuple(each for each in unwanted if each[0] != "iq")
         if not self.seat.outbox.empty:
             return ()  # what has to wait is counted when it is sent, one by one
@@ -367,6 +365,7 @@ class Session(XMPPHandlerCollection):
         came = 0
         interests = self._chain.fromServer.interests
         put = self.seat.outbox.put
+        asked = self.questions
         for stanza in stanzas:
             if isinstance(stanza, fastpath.Run):
                 came += stanza.count
@@ -374,7 +373,7 @@ class Session(XMPPHandlerCollection):
                 put(stanza.data)
                 continue
             came += 1
-            if self._asked and stanza.name == "iq" and self._answers(stanza):
+            if asked.open and stanza.name == "iq" and asked.answer(stanza):
                 continue
             key = stanza.name
             if stanza.namespace != ns.CLIENT:
@@ -455,60 +454,6 @@ class Session(XMPPHandlerCollection):
     def sendClient(self, data: bytes) -> None:
         """Send to the client, behind everything that it is owed."""
         self.seat.outbox.put(data)
-
-    def ask(
-        self, kind: str, payload: str, answered: Callable[[Stanza], None], to: str | None = None
-    ) -> str:
-        """
-        Send an iq to the account's server.
-
-        @param kind: C{"get"}, C{"set"}, or C{"result"} for what the server is to bring back here.
-        @param payload: the child element.
-        @param to: the account itself, if not the server is meant.
-        @param answered: called with the answer, a result or an error. The client never sees it.
-        @return: by what C{forget} knows the question.
-        """
-        id = self._questions.make()
-        self._asked[id] = answered
-        if to is None and kind == "get":
-            to = self.domain
-        address = "" if to is None else f" to={quoteattr(to)}"
-        self.send(f"<iq type='{kind}' id='{id}'{address}>{payload}</iq>".encode())
-        return id
-
-    def ping(self, answered: Callable[[], None]) -> None:
-        """Ping the server (XEP-0199). It has handled all that was sent before when it answers."""
-        self.ask("get", f"<ping xmlns='{ns.PING}'/>", lambda _: answered())
-
-    def forget(self, id: str) -> None:
-        """Wait no longer for the answer to a question."""
-        self._asked.pop(id, None)
-        if not self._asked:
-            self._asked = {}  # the one that was emptied keeps its size
-
-    def mayAnswer(self, sender: str | None) -> bool:
-        """Whether somebody may answer what the server or the account was asked."""
-        return (
-            sender in (None, self.domain, self.seat.account, self.jid)
-            or isDomain(sender, self.domain)
-            or same(sender, self.seat.account)
-            or same(sender, self.jid)
-        )
-
-    def _answers(self, stanza: Stanza) -> bool:
-        """Whether this is the answer to a question of ours. Our ids cannot be guessed."""
-        if stanza.id not in self._asked or stanza.type not in ("result", "error"):
-            return False
-        if stanza.fault is not None:
-            return False
-        # What a server leaves out or writes here differs; that nobody else can answer does not.
-        if not self.mayAnswer(stanza.attributes.get("from")):
-            return False
-        self._private[1] += 1
-        answered = self._asked[stanza.id]
-        self.forget(stanza.id)
-        answered(stanza)
-        return True
 
     def flush(self) -> None:
         """Write everything that was gathered, by this session and for its siblings."""
@@ -685,7 +630,7 @@ class Session(XMPPHandlerCollection):
 
     def answered(self) -> None:
         """What the client has sent was for us."""
-        self._private[0] += 1
+        self._private += 1
 
     # A client that comes back (XEP-0198, section 5)
 
@@ -842,9 +787,7 @@ class Session(XMPPHandlerCollection):
         for link in self._links:
             link.connectionLost(Failure(ConnectionError(why)))
         if self._outcome is None:
-            self.output.slow = (
-                False  # the transport takes all that waits, and gets time to write it
-            )
+            self.output.slow = False  # the transport takes all that waits, and gets time for it
             log.warn("{jid}: the server is gone: {why}", jid=shown(self.jid), why=shownText(why))
             self._end("server gone")
             if isinstance(error, Stanza):
@@ -868,7 +811,7 @@ class Session(XMPPHandlerCollection):
         self._streams -= 1
         if not self._streams:
             self._upstream.authenticator.owner = None
-            self._asked.clear()
+            self.questions.close()
             for link in list(self._links):
                 link.disownHandlerParent(self)
             del self.seat, self.output
@@ -897,8 +840,8 @@ class Session(XMPPHandlerCollection):
             outcome=outcome,
             client=self._downstream.address,
             seconds=self.clock.seconds() - self._began,
-            fromClient=self.fromClient - self._private[0],
-            fromServer=self.fromServer - self._private[1],
+            fromClient=self.fromClient - self._private,
+            fromServer=self.fromServer - self.questions.answered,
             copies=self.seat.copied,
             shared=self.seat.shared,
         )

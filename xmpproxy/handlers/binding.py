@@ -46,11 +46,13 @@ class Binding(Link):
                 seat.canonical = canonical
 
         def answered() -> None:
-            session.forget(sent)
+            session.questions.forget(sent)
             done.callback(None)
 
-        sent = session.ask("result", "", returned, to=f"{canonical}/{jid.resourceOf(session.jid)}")
-        session.ping(answered)
+        sent = session.questions.ask(
+            "result", "", returned, to=f"{canonical}/{jid.resourceOf(session.jid)}"
+        )
+        session.questions.ping(answered)
         return done
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:

@@ -43,7 +43,7 @@ class Carbons(Link):
         def discovered(info: Stanza) -> None:
             if offers(info, ns.CARBONS):
                 seat.asked = True
-                self.parent.ask("set", f"<enable xmlns='{ns.CARBONS}'/>", enabled)
+                self.parent.questions.ask("set", f"<enable xmlns='{ns.CARBONS}'/>", enabled)
             else:
                 done.callback(None)
 
@@ -60,7 +60,7 @@ class Carbons(Link):
             # Else the session has begun without: its copies stay ours, and the carbons are forks.
             done.callback(None)
 
-        self.parent.ask("get", f"<query xmlns='{ns.DISCO_INFO}'/>", discovered)
+        self.parent.questions.ask("get", f"<query xmlns='{ns.DISCO_INFO}'/>", discovered)
         return done
 
     def clientStanza(self, stanza: Stanza) -> Stanza | None:

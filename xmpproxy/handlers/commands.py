@@ -79,7 +79,7 @@ class Commands(Link):
 
         self._open += 1
         query = f"<query xmlns='{ns.DISCO_ITEMS}' node='{ns.COMMANDS}'/>"
-        self.parent.ask("get", query, answered, to=self.parent.seat.account)
+        self.parent.questions.ask("get", query, answered, to=self.parent.seat.account)
 
     def _listing(self, listed: Stanza) -> Element:
         """The server's list with our command in it. An error is a list of none."""

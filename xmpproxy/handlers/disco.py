@@ -62,7 +62,7 @@ class Disco(Link):
             return stanza
         parent = self.parent
         sender = stanza.attributes.get("from")
-        if not parent.mayAnswer(sender):
+        if not parent.questions.mayAnswer(sender):
             return stanza  # somebody else's; clients' ids are easily guessed
         self._asked.remove(asked)
         if stanza.type != "result":

@@ -52,7 +52,7 @@ class Mirroring(Link):
     def _await(self, credit: int) -> None:
         if self._barrier is None:
             self._barrier = Barrier(
-                self.parent.ping,
+                self.parent.questions.ping,
                 self.parent.clock,
                 self._passed,
                 self._overdue,

@@ -89,5 +89,5 @@ class SignsOfLife(Link):
     def _askServer(self) -> None:
         session = self.parent
         if not session.management.probeServer():
-            session.ping(lambda: None)
+            session.questions.ping(lambda: None)
             session.flush()

@@ -24,5 +24,5 @@ class StanzaIds(Link):
             seat.stamped = offers(info, ns.STANZA_IDS)
 
         query = f"<query xmlns='{ns.DISCO_INFO}'/>"
-        self.parent.ask("get", query, discovered, to=seat.account)
+        self.parent.questions.ask("get", query, discovered, to=seat.account)
         return None

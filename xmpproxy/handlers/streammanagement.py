@@ -352,7 +352,7 @@ class StreamManagement(Link, Management):
             session.sayServer(self._server.request())
         else:
             self._pinging = True
-            session.ping(lambda: self._pinged(sent))
+            session.questions.ping(lambda: self._pinged(sent))
             sent = session.toServer
         session.flushUpstream()
 
