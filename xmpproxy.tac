@@ -9,7 +9,7 @@ import os
 
 from twisted.application.service import Application
 
-from xmpproxy.config import ConfigError, load
+from xmpproxy.configfile import ConfigError, load
 from xmpproxy.tap import serviceOf
 
 try:

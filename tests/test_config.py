@@ -24,7 +24,6 @@ from xmpproxy.config import (
     FLAGS,
     Client,
     Config,
-    ConfigError,
     Domain,
     Limits,
     Listen,
@@ -32,9 +31,8 @@ from xmpproxy.config import (
     Sections,
     StreamManagement,
     Tls,
-    fromFlags,
-    load,
 )
+from xmpproxy.configfile import ConfigError, fromFlags, load
 
 LISTEN = '[[listen]]\nendpoint = "tcp:5222"\n'
 DOMAIN = '[[domain]]\nname = "example.com"\n'

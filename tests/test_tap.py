@@ -29,7 +29,8 @@ from zope.interface import implementer
 
 from tests.certificates import Authority, selfSigned
 from xmpproxy import tap
-from xmpproxy.config import FLAGS, fromFlags, load
+from xmpproxy.config import FLAGS
+from xmpproxy.configfile import fromFlags, load
 from xmpproxy.downstreamtls import ServerTLS
 from xmpproxy.lab.server import freePort
 from xmpproxy.tap import Options

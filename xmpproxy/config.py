@@ -1,50 +1,34 @@
 """
-The configuration: TOML, or flags for the simple case, to frozen objects.
+What can be configured: sections and their keys, as frozen objects.
 
 A section is a model, a key a field of it, spelled kebab-case in the file. To add a key, add a
 field; to add a section, add a model and a field of L{Sections}. What one key must be is said by
-the field's type; what keys must be together, and what their files must hold, by a check (see
-C{_CHECKS}). C{examples} are what a problem line shows for a key that must be there.
-
-Every problem is found in one run, as one line that names the file, the key and the mend.
+the field's type; what keys must be together, and what their files must hold, by a check in
+L{xmpproxy.configfile}. C{examples} are what a problem line shows for a key that must be there.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from string import Formatter
-from typing import Annotated, Any, Literal, NamedTuple, get_args
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
-from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
 from twisted.words.protocols.jabber.xmpp_stringprep import nameprep
 
 from xmpproxy import endpoints
-from xmpproxy.certificates import CertificateError
-from xmpproxy.jid import preparedDomain
-from xmpproxy.pem import readCertificates, readKey, readPair
 
 #: Where in the document: section, position in a list of sections, key.
 Place = tuple[str | int, ...]
 
 
-class ConfigError(Exception):
-    """
-    The configuration cannot be used.
-
-    @ivar problems: all that is wrong with it, a line each: where, what, and the mend.
-    """
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = tuple(problems)
+def asToml(value: object) -> str:
+    """A value as TOML has it, on one line."""
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 # What a key can hold. A validator's ValueError says what is wrong, then the mend.
@@ -56,7 +40,7 @@ def _domainName(text: str) -> str:
     except (UnicodeError, IndexError):  # IndexError: an empty label
         name = ""
     if not name:
-        raise ValueError(f"{_show(text)} is not a domain name; write one such as example.com")
+        raise ValueError(f"{asToml(text)} is not a domain name; write one such as example.com")
     return name
 
 
@@ -77,27 +61,27 @@ def _prefix(text: str) -> str:
     try:
         fields = [part[1:] for part in Formatter().parse(text) if part[1] is not None]
     except ValueError as error:
-        raise ValueError(f"{_show(text)} has a brace without its other; {mend}") from error
+        raise ValueError(f"{asToml(text)} has a brace without its other; {mend}") from error
     if any(field != ("resource", "", None) for field in fields):
-        raise ValueError(f"{_show(text)} has a field other than {{resource}}; {mend}")
+        raise ValueError(f"{asToml(text)} has a field other than {{resource}}; {mend}")
     return _xmlText(text)
 
 
 def _xmlText(text: str) -> str:
     if re.search("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", text):
-        raise ValueError(f"{_show(text)} has a character that XML forbids; take it out")
+        raise ValueError(f"{asToml(text)} has a character that XML forbids; take it out")
     return text
 
 
 def _pattern(text: str) -> str:
     if not text:
-        raise ValueError(f"{_show(text)} matches no client; write a pattern such as bot-*")
+        raise ValueError(f"{asToml(text)} matches no client; write a pattern such as bot-*")
     return text
 
 
 def _alias(text: str) -> str:
     if not text.strip():
-        raise ValueError(f"{_show(text)} is no name; write one such as phone, or leave alias out")
+        raise ValueError(f"{asToml(text)} is no name; write one such as phone, or leave alias out")
     return _xmlText(text)
 
 
@@ -122,7 +106,8 @@ TLSMode = Literal["starttls", "direct", "none"]
 PlainCopies = Literal["prefix", "self", "off"]
 
 
-def _kebab(name: str) -> str:
+def kebab(name: str) -> str:
+    """How a field is spelled in the file."""
     return name.replace("_", "-")
 
 
@@ -130,7 +115,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
-        alias_generator=_kebab,
+        alias_generator=kebab,
         validate_by_name=True,
         validate_by_alias=True,
     )
@@ -334,7 +319,7 @@ class Config(Sections):
         @param place: as in C{where("listen", 0, "endpoint")}.
         @return: as in C{xmpproxy.toml: listen[0].endpoint}, or C{--listen}.
         """
-        return _where(self.file, place)
+        return named(self.file, place)
 
 
 #: The flags of the simple case, with the key each stands for and its help.
@@ -378,320 +363,26 @@ FLAGS: Mapping[str, tuple[Place, str]] = {
 }
 
 
-def load(path: str | Path) -> Config:
+def named(file: str, place: Place) -> str:
     """
-    Read and check a configuration file.
+    What to call a key in a message to the operator.
 
-    @raise ConfigError: with every problem it has.
+    @param file: as in L{Config}.
+    @return: the key with its file, or the flag that stands for it.
     """
-    file = str(path)
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-        document = tomllib.loads(text)
-    except FileNotFoundError as error:
-        raise ConfigError([f"{file}: no such file; name the configuration file"]) from error
-    except OSError as error:
-        mend = "let the user that starts xmpproxy read it"
-        raise ConfigError([f"{file}: cannot be read ({error.strerror}); {mend}"]) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{file}: is not UTF-8; save it as UTF-8"]) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{file}: is not TOML: {error}; mend it there"]) from error
-    return _checked(document, Path(path).absolute().parent, file)
-
-
-def fromFlags(flags: Mapping[str, str | None]) -> Config:
-    """
-    The configuration of the simple case: one domain, one listener.
-
-    @param flags: values by the names in L{FLAGS}; L{None}, or not there: not given.
-    @raise ConfigError: with every problem it has.
-    """
-    document: dict[str, Any] = {"listen": [{"endpoint": "tcp:5222"}], "domain": [{}]}
-    for flag, (place, _) in FLAGS.items():
-        if (value := flags.get(flag)) is not None:
-            section, *position, key = place
-            node = document.setdefault(str(section), {})
-            (node[0] if position else node)[key] = value
-    return _checked(document, Path.cwd(), "")
-
-
-# Checking a document.
-
-
-class _Problem(NamedTuple):
-    """
-    @ivar place: the key to blame.
-    @ivar text: what is wrong, and the mend.
-    @ivar others: the other keys it follows from: where one of them has a problem of its own,
-        nobody can know whether this is one.
-    """
-
-    place: Place
-    text: str
-    others: tuple[Place, ...] = ()
-
-
-def _checked(document: dict[str, Any], directory: Path, file: str) -> Config:
-    problems: list[_Problem] = []
-    broken: set[Place] = set()
-    sections = None
-    # What is broken is repaired as well as can be, so that the checks see the rest of the document.
-    # Repairing a section can bring up its keys: hence more than one round.
-    for _ in range(3):
-        try:
-            sections = Sections.model_validate(
-                document, by_alias=True, by_name=False, context=directory
-            )
-            break
-        except ValidationError as error:
-            found = error.errors(include_url=False)
-        if not problems:
-            problems = [_Problem(each["loc"], _wording(each, file)) for each in found]
-        for each in found:
-            broken.add(each["loc"])
-            _repair(document, each["loc"])
-    if sections is not None:
-        for check in _CHECKS:
-            for problem in check(sections):
-                if not any(_within(place, broken) for place in (problem.place, *problem.others)):
-                    problems.append(problem)
-    if problems or sections is None:
-        lines = [f"{_where(file, place)}: {text}" for place, text, _ in problems]
-        raise ConfigError([line.replace("\n", "\\n") for line in lines])
-    return Config(
-        **{name: getattr(sections, name) for name in Sections.model_fields},
-        directory=directory,
-        file=file,
-    )
-
-
-def _within(place: Place, places: set[Place]) -> bool:
-    return any(place[:end] in places for end in range(1, len(place) + 1))
-
-
-def _repair(document: Any, place: Place) -> None:
-    node = document
-    for step in place[:-1]:
-        node = node[step]
-    key, field = place[-1], _keys(place[:-1]).get(str(place[-1]))
-    if isinstance(key, int):
-        node[key] = {}
-    elif field is not None and field.is_required():
-        node[key] = _example(field)
-    else:
-        node.pop(key, None)
-
-
-def _keys(place: Place) -> dict[str, FieldInfo]:
-    """The fields, by their keys, of the section at a place."""
-    model: type[BaseModel] | None = Sections
-    for step in place:
-        if isinstance(step, str):
-            model = _model(_fields(model)[step].annotation)
-    return _fields(model)
-
-
-def _fields(model: type[BaseModel] | None) -> dict[str, FieldInfo]:
-    return {_kebab(name): field for name, field in model.model_fields.items()} if model else {}
-
-
-def _example(field: FieldInfo) -> Any:
-    assert field.examples, "a key without a default has an example"
-    return field.examples[0]
-
-
-def _model(annotation: Any) -> type[BaseModel] | None:
-    """The section in C{Section}, C{Section | None} or C{tuple[Section, ...]}."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(_model, get_args(annotation))), None)
-
-
-# Wording.
-
-
-def _show(value: object) -> str:
-    """A value as TOML has it, on one line."""
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _where(file: str, place: Place) -> str:
-    """What to call a key: with its file, or the flag that stands for it."""
     if file:
-        return f"{file}: {_key(place)}"
+        return f"{file}: {keyed(place)}"
     flags = (f"--{flag}" for flag, (meant, _) in FLAGS.items() if meant == place)
-    return next(flags, _key(place))
+    return next(flags, keyed(place))
 
 
-def _key(place: Place) -> str:
+def keyed(place: Place) -> str:
+    """A key or section as the file has it: C{listen[0].endpoint}."""
     key = ""
     for step in place:
         if isinstance(step, int):
             key += f"[{step}]"
         else:
             # A key with odd characters is written as TOML has it, for one line's sake.
-            key += "." * bool(key) + (step if re.fullmatch(r"[\w-]+", step) else _show(step))
+            key += "." * bool(key) + (step if re.fullmatch(r"[\w-]+", step) else asToml(step))
     return key
-
-
-def _wording(error: ErrorDetails, file: str) -> str:
-    """What is wrong, and the mend, of what pydantic found."""
-    place, value, context = error["loc"], error["input"], error.get("ctx", {})
-    key = str(place[-1])
-    known = _keys(place[:-1])
-    match error["type"]:
-        case "missing":
-            example = _example(known[key])
-            write = f"{key} = {_show(example)}" if file else f"{_where(file, place)} {example}"
-            return f"missing; write for example {write}"
-        case "extra_forbidden":
-            near = get_close_matches(key.replace("_", "-").lower(), known, 1)
-            mend = f"did you mean {near[0]}?" if near else f"the keys here are {', '.join(known)}"
-            return f"unknown key; {mend}"
-        case "value_error":
-            return str(context["error"])
-        case "literal_error":
-            choices: list[str] = re.findall("'([^']*)'", context["expected"])
-            near = get_close_matches(str(value).lower(), choices, 1)
-            mend = f"did you mean {_show(near[0])}?" if near else "write one of these"
-            return f"must be {_listed(map(_show, choices))}, not {_show(value)}; {mend}"
-        case "string_type" | "path_type":
-            return f"must be a string, not {_show(value)}; put it in quotes"
-        case "bool_type":
-            return f"must be true or false, not {_show(value)}; write one of them, without quotes"
-        case "int_type":
-            return f"must be a whole number, not {_show(value)}; write digits only, without quotes"
-        case "float_type" | "finite_number":
-            return f"must be a number, not {_show(value)}; write digits, without quotes"
-        case "greater_than":
-            return f"must be more than 0, not {value}; the default is {known[key].default}"
-        case "less_than_equal":
-            most = error["ctx"]["le"]
-            return f"must be {most} at most, not {value}; the default is {known[key].default}"
-        case "greater_than_equal":
-            return f"must be 0 or more, not {value}; the default is {known[key].default}"
-        case "tuple_type":
-            return f"must be a list of sections; write [[{_key(place)}]], in double brackets"
-        case "model_type" if isinstance(place[-1], int):
-            return f"must be a section; write [[{_key(place[:-1])}]] and its keys below"
-        case "model_type":
-            return f"must be one section; write [{key}], in single brackets"
-    return f"{error['msg']}; see docs/xmpproxy.example.toml"
-
-
-def _listed(words: Iterator[str]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} or {last}"
-
-
-# The checks.
-
-
-def _checkListen(sections: Sections) -> Iterator[_Problem]:
-    if not sections.listen:
-        yield _Problem(("listen",), 'missing; write [[listen]] and endpoint = "tcp:5222"')
-    taken: list[tuple[Place, endpoints.Address]] = []
-    for index, listen in enumerate(sections.listen):
-        place: Place = ("listen", index)
-        key: Place = (*place, "endpoint")
-        address = endpoints.listensAt(listen.endpoint)
-        if (
-            listen.tls == "none"
-            and not listen.accept_plaintext
-            and not (address and address.isLoopback())
-        ):
-            yield _Problem(
-                (*place, "tls"),
-                f'"none" sends passwords in the clear, and {listen.endpoint} is not on loopback; '
-                'write "starttls", or add :interface=127.0.0.1 to the endpoint, '
-                "or accept the risk with accept-plaintext = true in the configuration file",
-                (key, (*place, "accept-plaintext")),
-            )
-        if address:
-            for other, at in taken:
-                if address.clashesWith(at):
-                    yield _Problem(
-                        key,
-                        f"{listen.endpoint} is taken by {_key(other)}; "
-                        "write another port or another interface",
-                        (other,),
-                    )
-                    break
-            taken.append((key, address))
-
-
-def _checkDomain(sections: Sections) -> Iterator[_Problem]:
-    if not sections.domain:
-        yield _Problem(("domain",), 'missing; write [[domain]] and name = "example.com"')
-    seen: dict[str, Place] = {}
-    for index, domain in enumerate(sections.domain):
-        place: Place = ("domain", index)
-        key: Place = (*place, "name")
-        first = seen.setdefault(preparedDomain(domain.name), key)
-        if first != key:
-            yield _Problem(
-                key,
-                f"{domain.name} is {_key(first)} already; keep one of the two",
-                (first,),
-            )
-        if domain.upstream_tls == "none" and not domain.accept_plaintext:
-            address = endpoints.connectsTo(domain.upstream) if domain.upstream else None
-            if not (address and address.isLoopback()):
-                yield _Problem(
-                    (*place, "upstream-tls"),
-                    '"none" sends passwords in the clear, and '
-                    f"{domain.upstream or 'what DNS names'} is not on loopback; "
-                    'write "starttls", or an upstream on 127.0.0.1, '
-                    "or accept the risk with accept-plaintext = true in the configuration file",
-                    ((*place, "upstream"), (*place, "accept-plaintext")),
-                )
-        if domain.upstream_resume and domain.auth == "relay":
-            yield _Problem(
-                (*place, "upstream-resume"),
-                'the proxy cannot log in again where clients do that themselves (auth = "relay"); '
-                'write auth = "terminate", or "auto", or leave upstream-resume out',
-                ((*place, "auth"),),
-            )
-        yield from _problemsOf(
-            readCertificates, [domain.upstream_trust], (*place, "upstream-trust")
-        )
-
-
-def _checkTls(sections: Sections) -> Iterator[_Problem]:
-    files = {"certificate": sections.tls.certificate, "private-key": sections.tls.private_key}
-    pair = {key: path for key, path in files.items() if path}
-    if len(pair) == 1:
-        (there,) = pair
-        (absent,) = files.keys() - pair
-        yield _Problem(
-            ("tls", absent),
-            f"missing beside {there}; write both, or neither for a self-signed certificate",
-            (("tls", there),),
-        )
-    certificate, key = files.values()
-    problems = [
-        *_problemsOf(readCertificates, [certificate], ("tls", "certificate")),
-        *_problemsOf(readKey, [key], ("tls", "private-key")),
-    ]
-    yield from problems or _problemsOf(
-        readPair, [certificate, key], ("tls", "private-key"), ("tls", "certificate")
-    )
-
-
-_CHECKS: tuple[Callable[[Sections], Iterator[_Problem]], ...] = (
-    _checkListen,
-    _checkTls,
-    _checkDomain,
-)
-
-
-def _problemsOf(
-    read: Callable[..., object], paths: Sequence[Path | None], place: Place, *with_: Place
-) -> Iterator[_Problem]:
-    """The problem, if there is one, of the files that keys name."""
-    if None not in paths:
-        try:
-            read(*paths)
-        except CertificateError as error:
-            yield _Problem(place, str(error), with_)

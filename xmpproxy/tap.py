@@ -25,7 +25,8 @@ from xmpproxy.account import Accounts
 from xmpproxy.admission import Admission
 from xmpproxy.certificates import CertificateError
 from xmpproxy.computing import Computing
-from xmpproxy.config import FLAGS, Config, ConfigError, fromFlags, load
+from xmpproxy.config import FLAGS, Config
+from xmpproxy.configfile import ConfigError, fromFlags, load
 from xmpproxy.connect import clientEndpoint
 from xmpproxy.downstream import Downstream, DownstreamFactory
 from xmpproxy.downstreamtls import TICKET_KEY_SECONDS, ServerTLS, serverContextFactory
