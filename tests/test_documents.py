@@ -54,6 +54,14 @@ class Documents(SynchronousTestCase):
         keys = {name.replace("_", "-") for name in config.StreamManagement.model_fields}
         self.assertEqual(set(table), keys | {"queue-bytes"})
 
+    def test_limits(self) -> None:
+        """What each limit protects is said."""
+        text = (ROOT / "docs" / "limits.rst").read_text()
+        rows = re.findall(r"^   \* - (.*)", text, re.MULTILINE)
+        table = {word for row in rows for word in re.findall("``([a-z-]+)``", row)}
+        keys = {name.replace("_", "-") for name in config.Limits.model_fields}
+        self.assertEqual(keys - table, set())
+
     def test_rooms(self) -> None:
         """The architecture's list of rooms has every file of the package."""
         rooms = (ROOT / "docs" / "architecture.rst").read_text()
