@@ -27,8 +27,10 @@ from tests.conversation import (
 )
 from tests.test_conversation_tls import Secure
 from xmpproxy import config, ns
+from xmpproxy.admission import accountKey
 
-BALCONY, ELSEWHERE = "192.0.2.1", "198.51.100.7"
+BALCONY, ELSEWHERE, HEATH = "192.0.2.1", "198.51.100.7", "203.0.113.9"
+ABORT = f"<abort xmlns='{ns.SASL}'/>"
 
 
 class Admission(Conversation):
@@ -421,7 +423,7 @@ class FailedLogins(Admission):
         client, server = self.meetsFrom(ELSEWHERE)
         for _ in range(2):
             self.tries(client, server, "juliet")
-        self.waits(*self.meetsFrom("203.0.113.9"), "Juliet", 1)
+        self.waits(*self.meetsFrom(HEATH), "Juliet", 1)
         self.tries(client, server, "nurse")
         self.logsIn("chamber")  # from where the bystander is
 
@@ -486,6 +488,70 @@ class FailedLogins(Admission):
         server.sends(failure("not-authorized"))
         client.gets(failure("not-authorized"))
 
+    def test_pipelined(self) -> None:
+        """One attempt at a time: the next goes on when there is an answer to the last."""
+        client, server = self.meetsFrom(ELSEWHERE)
+        client.sends("".join(plain("opensesame", user) for user in ("juliet", "romeo", "nurse")))
+        for user in ("juliet", "romeo", "nurse"):
+            self.fails(client, server, user)
+        client.sends(plain("opensesame", "juliet") + plain("opensesame", "juliet"))
+        self.fails(client, server, "juliet")
+        server.getsNothing()
+        self.network.wait(1)
+        self.fails(client, server, "juliet")
+
+    def test_pipelinedAbort(self) -> None:
+        """It does not make one answer that of another attempt."""
+        client, server = self.meetsFrom(ELSEWHERE)
+        client.sends(f"{plain()}{ABORT}{plain('opensesame', 'nurse')}")
+        server.gets(plain())
+        server.getsNothing()
+        server.sends(failure("not-authorized"))
+        client.gets(failure("not-authorized"))
+        server.gets(ABORT)
+        server.getsNothing()
+        server.sends(failure("aborted"))
+        client.gets(failure("aborted"))
+        self.fails(client, server, "nurse")
+
+    def test_pipelinedSuccess(self) -> None:
+        """What is behind an attempt that succeeds is not read: it belonged to that stream."""
+        client, server = self.meetsFrom(ELSEWHERE)
+        client.sends(plain() + plain("opensesame", "nurse"))
+        server.gets(plain())
+        server.succeeds()
+        client.gets(SUCCESS)
+        client.opens()
+        client.getsHeader()
+        server.opens(features())
+        client.gets(BINDING)
+        failures = self.admission.failures
+        self.assertFalse(failures._homes.has(accountKey(DOMAIN, "nurse"), ELSEWHERE))
+
+    def test_whose(self) -> None:
+        """An attempt is counted for whom it was, whatever was said behind it at once."""
+        self.admission.failures.succeeded(ELSEWHERE, accountKey(DOMAIN, "nurse"))  # is at home
+        client, server = self.meetsFrom(ELSEWHERE)
+        client.sends(plain("opensesame") + plain("opensesame", "nurse"))
+        self.fails(client, server, "juliet")
+        self.fails(client, server, "nurse")
+        client.sends(plain("opensesame") + plain("opensesame", "nurse"))
+        self.fails(client, server, "juliet")
+        self.fails(client, server, "nurse")
+        self.assertEqual(self.admission.failures.wait(HEATH, accountKey(DOMAIN, "juliet")), 1)
+
+    def test_silentClient(self) -> None:
+        """A client that does not go on is to blame, not the server."""
+        client, server = self.meetsFrom(ELSEWHERE)
+        client.sends(f"<auth xmlns='{ns.SASL}' mechanism='X-NONE'/>")
+        client.gets(failure("invalid-mechanism"))
+        self.network.wait(60)
+        client.getsError("connection-timeout")
+        server.getsEnd()
+        server.hangsUp()
+        server.losesConnection()
+        self.assertNotLogged("it is overloaded or hangs")
+
     def test_noGuesses(self) -> None:
         """What says nothing about a password is free."""
         client, server = self.meetsFrom(ELSEWHERE)
@@ -502,6 +568,19 @@ class FailedTerminated(FailedLogins):
     domain: ClassVar = config.Domain(
         name=DOMAIN, upstream="tcp:127.0.0.1:15222", upstream_tls="none", auth="terminate"
     )
+
+    def test_pipelinedAbort(self) -> None:
+        """It goes to the server at once: what the proxy computes may be spared."""
+        client, server = self.meetsFrom(ELSEWHERE)
+        client.sends(f"{plain()}{2 * ABORT}{plain('opensesame', 'nurse')}")
+        server.gets(plain())
+        server.gets(ABORT)
+        server.sends(failure("not-authorized"))
+        client.gets(failure("not-authorized"))
+        server.getsNothing()
+        server.sends(failure("aborted"))
+        client.gets(failure("aborted"))  # the second is answered by the proxy
+        self.fails(client, server, "nurse")
 
     def test_noInitialResponse(self) -> None:
         client, server = self.meetsFrom(ELSEWHERE)

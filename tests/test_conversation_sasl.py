@@ -459,13 +459,14 @@ class Terminate(Conversation):
         self.capulets.gets(f"<auth xmlns='{ns.SASL}' mechanism='SCRAM-SHA-1'>*</auth>")
 
     def test_impatience(self) -> None:
-        """A second try while the first is under way waits for nobody."""
+        """A second try while the first is under way waits for its turn."""
         self.juliet.sends(plain("Montague"))
         self.capulets.gets(f"<auth xmlns='{ns.SASL}' mechanism='SCRAM-SHA-1'>*</auth>")
         self.juliet.sends(plain())
         self.capulets.getsNothing()
         self.capulets.sends(WRONG)
         self.juliet.gets(WRONG)
+        self.capulets.gets(f"<auth xmlns='{ns.SASL}' mechanism='SCRAM-SHA-1'>*</auth>")
 
     def test_clientLeaves(self) -> None:
         """The server's challenge finds nobody."""

@@ -38,6 +38,7 @@ class Relay:
 
     @ivar mechanisms: what the client is offered.
     @ivar keys: L{None}: how to log in is the client's secret.
+    @ivar owed: how many answers the server owes.
     """
 
     keys: sasl.ScramKeys | None = None
@@ -50,6 +51,7 @@ class Relay:
         succeeded: Callable[[], None],
     ) -> None:
         self.mechanisms = features.relayable(features.mechanisms(offered.element))
+        self.owed = 0
         self._downstream = downstream
         self._upstream = upstream
         self._succeeded = succeeded
@@ -59,10 +61,16 @@ class Relay:
         if stanza.name == "auth" and stanza.attributes.get("mechanism") not in self.mechanisms:
             self._downstream.write(_failure("invalid-mechanism"))
         else:
+            self.owed += 1
             self._upstream.send(stanza)
+
+    def takes(self, stanza: Stanza) -> bool:
+        """Whether an element may come now, or only when what came before it is answered."""
+        return not self.owed
 
     def fromServer(self, stanza: Stanza) -> None:
         """The server sent an element of SASL."""
+        self.owed = max(0, self.owed - 1)
         self._downstream.send(stanza)
         if stanza.name == "success":
             self._succeeded()
@@ -77,6 +85,7 @@ class Terminate:
 
     @ivar mechanisms: what the client is offered.
     @ivar keys: by what we can log in again, once the client is logged in; L{None}: not at all.
+    @ivar owed: how many answers the server owes.
     """
 
     mechanisms = ("PLAIN",)
@@ -96,18 +105,20 @@ class Terminate:
         self._listed = features.channelBindings(offered.element)
         self._succeeded = succeeded
         self._compute = compute
+        self.owed = 0
         self._responding: Deferred[bytes] | None = None  # until the server has our response
         self._challenged = False  # PLAIN without initial response: the client is to send it
         self._mechanism: sasl.Mechanism | None = None
+        self._aborting = False
 
     def fromClient(self, stanza: Stanza) -> None:
         """The client sent an element of SASL."""
         text = str(stanza.element)
         if self._mechanism is not None:
-            # The server's answer decides, and comes soon. It may be the answer to an abort.
-            if stanza.name == "abort":
-                self._drop()
-                self._upstream.send(stanza)
+            # An abort. The server's answer decides, and comes soon. It may be that to the abort.
+            self._aborting = True
+            self._drop()
+            self._say(stanza.data)
             return
         if stanza.name == "auth" and stanza.attributes.get("mechanism") != "PLAIN":
             self._downstream.write(_failure("invalid-mechanism"))
@@ -142,9 +153,19 @@ class Terminate:
             self._give(e)
             return
         self._mechanism = mechanism
-        self._upstream.write(
-            f"<auth xmlns='{ns.SASL}' mechanism='{mechanism.name}'>{initial}</auth>".encode()
-        )
+        self._aborting = False
+        self._say(f"<auth xmlns='{ns.SASL}' mechanism='{mechanism.name}'>{initial}</auth>".encode())
+
+    def _say(self, data: bytes) -> None:
+        """Send the server something that it will answer."""
+        self.owed += 1
+        self._upstream.write(data)
+
+    def takes(self, stanza: Stanza) -> bool:
+        """Whether an element may come now, or only when what came before it is answered."""
+        if stanza.name == "abort" and not self._aborting:
+            return True
+        return self._mechanism is None and not self.owed
 
     def _nothingToUse(self) -> str:
         text = f"the server offers none of the mechanisms we know: {', '.join(self._offered)}"
@@ -153,6 +174,8 @@ class Terminate:
 
     def fromServer(self, stanza: Stanza) -> None:
         """The server sent an element of SASL."""
+        last = (ns.SASL, "aborted") in stanza.children
+        self.owed = 0 if last else max(0, self.owed - 1)
         mechanism = self._mechanism
         if mechanism is None:
             return
@@ -181,9 +204,7 @@ class Terminate:
     def _respond(self, response: bytes) -> None:
         """Our response to the server's challenge is there."""
         self._responding = None
-        self._upstream.write(
-            f"<response xmlns='{ns.SASL}'>{sasl.encode(response)}</response>".encode()
-        )
+        self._say(f"<response xmlns='{ns.SASL}'>{sasl.encode(response)}</response>".encode())
 
     def _cannotRespond(self, failure: Failure) -> None:
         """There is none, or nobody wants it any more."""

@@ -128,9 +128,7 @@ class Login:
             offered.element, ns.REGISTER_FEATURE, "register"
         )
         self._downstream.send(features.beforeLogin(self._sasl.mechanisms, registration))
-        self._downstream.resume(LOGIN)
-        pipelined, self._pipelined = self._pipelined, []
-        self.downstreamStanzas(pipelined)
+        self._readOn()
 
     def _failed(self, failure: Failure) -> None:
         self._opening = None
@@ -165,6 +163,8 @@ class Login:
             self._reconnector = self._reconnectorOf(self._sasl)
         self._sasl = None
         self._asked = True
+        self._pipelined = []  # belongs to a stream that is over
+        self._downstream.resume(LOGIN)
         self._downstream.reset()
         self._upstream.restart()
 
@@ -202,11 +202,30 @@ class Login:
         for index, stanza in enumerate(stanzas):
             if self._downstream.closing:
                 return
-            if self._upstream is None or self._binding is not None or self._waiting is not None:
+            if (
+                self._upstream is None
+                or self._binding is not None
+                or self._waiting is not None
+                or self._pipelined
+                or self._isTooSoon(stanza)
+            ):
                 # Sent without waiting for features, or for an answer.
                 self._pipelined.extend(stanzas[index:])
+                self._downstream.pause(LOGIN)
                 return
             self._fromClient(stanza)
+
+    def _isTooSoon(self, stanza: Stanza) -> bool:
+        """Whether there was no answer yet: of two attempts at once, which failed is not known."""
+        return (
+            self._sasl is not None and stanza.namespace == ns.SASL and not self._sasl.takes(stanza)
+        )
+
+    def _readOn(self) -> None:
+        """What the client has sent too soon may come now."""
+        self._downstream.resume(LOGIN)
+        pipelined, self._pipelined = self._pipelined, []
+        self.downstreamStanzas(pipelined)
 
     def _fromClient(self, stanza: Stanza) -> None:
         assert self._upstream is not None
@@ -264,17 +283,15 @@ class Login:
 
     def _try(self, stanza: Stanza) -> None:
         assert self._sasl is not None
-        self._begun = self._asked = True
+        self._begun = True
         self._sasl.fromClient(stanza)
 
     def _hasWaited(self, stanza: Stanza) -> None:
         self._waiting = None
         if self._sasl is None or self._downstream.closing:
             return
-        self._downstream.resume(LOGIN)
         self._try(stanza)
-        pipelined, self._pipelined = self._pipelined, []
-        self.downstreamStanzas(pipelined)
+        self._readOn()
 
     def _failedTo(self, failure: Stanza) -> None:
         """The server has refused an attempt to log in."""
@@ -383,7 +400,8 @@ class Login:
 
     def overdue(self) -> bool:
         """See L{DownstreamOwner}."""
-        if not self._asked and self._opening is None:
+        owed = self._sasl is not None and self._sasl.owed
+        if not (self._asked or owed or self._opening is not None):
             return False
         self._lose(_HANGS, None)
         return True
@@ -433,6 +451,8 @@ class Login:
                 return
             elif self._sasl is not None and stanza.name == "iq":
                 self._downstream.send(stanza)  # in-band registration
+        if self._pipelined and self._sasl is not None and self._waiting is None:
+            self._readOn()
 
     def _answered(self, answer: Stanza, rest: list[Stanza]) -> None:
         """The server answered a request to bind a resource."""
