@@ -193,6 +193,17 @@ class FailedLogins(SynchronousTestCase):
         self.clock.advance(120)
         self.assertEqual(self.failures.wait(HERE, None), 0)
 
+    def test_atOnce(self) -> None:
+        """Those that are under way count where others have failed, and only there."""
+        self.fails(9)
+        self.assertEqual(self.failures.wait(HERE, None, 30), 0)
+        self.fails(1)
+        self.assertEqual(self.failures.wait(HERE, None, 3), 8)
+        self.assertEqual(self.failures.wait(HERE, None, 9), 30)
+        self.assertIsNone(self.failures.wait(HERE, None, 10))
+        self.failures.succeeded(HERE, JULIET)
+        self.assertEqual(self.failures.wait(HERE, JULIET, 30), 0)
+
     def test_clockSetBack(self) -> None:
         """Then nothing is forgotten for a while, and that is all."""
         self.clock.advance(10000)

@@ -528,6 +528,42 @@ class FailedLogins(Admission):
         failures = self.admission.failures
         self.assertFalse(failures._homes.has(accountKey(DOMAIN, "nurse"), ELSEWHERE))
 
+    def test_parallel(self) -> None:
+        """Once there are too many, attempts of an address at once count as if all had failed."""
+        client, server = self.meetsFrom(ELSEWHERE)
+        others = [self.meetsFrom(ELSEWHERE) for _ in range(4)]
+        last, upstream = self.meetsFrom(ELSEWHERE)
+        for _ in range(4):
+            self.tries(client, server)
+        for index, (each, _) in enumerate(others):
+            each.sends(plain("opensesame", f"other{index}"))
+        last.sends(plain("opensesame", "last"))
+        last.gets(failure("temporary-auth-failure", "too many failed logins from your address"))
+        last.getsError("policy-violation")
+        upstream.getsEnd()
+        upstream.hangsUp()
+        upstream.losesConnection()
+        for index, more in enumerate((1, 1, 2, 4)):
+            self.network.wait(more)
+            self.fails(*others[index], f"other{index}")
+
+    def test_parallelOver(self) -> None:
+        """Attempts that have come to an end do not count, whatever end."""
+        client, server = self.meetsFrom(ELSEWHERE)
+        for _ in range(4):
+            self.tries(client, server)
+        for _ in range(5):
+            another, upstream = self.meetsFrom(ELSEWHERE)
+            another.sends(plain("opensesame", "other"))
+            another.hangsUp()
+            self.network.wait(1)
+            upstream.gets(plain("opensesame", "other"))
+            another.losesConnection()
+            upstream.getsEnd()
+            upstream.hangsUp()
+            upstream.losesConnection()
+        self.waits(client, server, "another", 1)
+
     def test_whose(self) -> None:
         """An attempt is counted for whom it was, whatever was said behind it at once."""
         self.admission.failures.succeeded(ELSEWHERE, accountKey(DOMAIN, "nurse"))  # is at home

@@ -91,12 +91,14 @@ class Origin:
     @ivar name: see L{origin}.
     @ivar connections: how many there are from it,
     @ivar logins: and how many of these have no resource yet.
+    @ivar attempts: how many attempts to log in are under way.
     """
 
-    __slots__ = ("connections", "logins", "name")
+    __slots__ = ("attempts", "connections", "logins", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.attempts = 0
         self.connections = 0
         self.logins = 0
 
@@ -222,14 +224,19 @@ class Levels(Generic[K]):
         if len(self._levels) > MOST_FAILED or not self.at(oldest, now):
             del self._levels[oldest]
 
-    def wait(self, key: K, now: float, longest: float) -> float:
-        """Seconds that the next one has to wait: twice as long each time, beyond the most."""
-        beyond = math.ceil(self.at(key, now) - self._most)
-        return 0.0 if beyond < 0 else min(longest, 2.0 ** min(beyond, 10))
+    def wait(self, key: K, now: float, longest: float, others: int = 0) -> float:
+        """
+        Seconds that the next one has to wait: twice as long each time, beyond the most.
 
-    def isFull(self, key: K, now: float) -> bool:
+        @param others: how many of which nobody knows yet. Beyond the most, they have failed, too.
+        """
+        beyond = math.ceil(self.at(key, now) - self._most)
+        return 0.0 if beyond < 0 else min(longest, 2.0 ** min(beyond + others, 10))
+
+    def isFull(self, key: K, now: float, others: int = 0) -> bool:
         """Whether it is at twice the most, so that there is to be no next one."""
-        return self.at(key, now) > 2 * self._most - 1
+        level = self.at(key, now)
+        return level >= self._most and level + others > 2 * self._most - 1
 
 
 class Homes:
@@ -291,11 +298,12 @@ class Failures:
         self._homes = Homes()
         self._longest = min(LONGEST_WAIT, limits.login_seconds / 2)
 
-    def wait(self, address: str, account: int | None) -> float | None:
+    def wait(self, address: str, account: int | None, others: int = 0) -> float | None:
         """
         How many seconds a login has to wait; L{None}: for ever.
 
         @param account: see L{accountKey}; L{None} if it is not known.
+        @param others: how many attempts from the address are under way besides.
         """
         now = self._seconds()
         if account is None:
@@ -306,9 +314,9 @@ class Failures:
             seconds = self._accounts.wait(account, now, self._longest)
         if address == LOCAL:
             return seconds
-        if self._addresses.isFull(address, now):
+        if self._addresses.isFull(address, now, others):
             return None
-        return max(seconds, self._addresses.wait(address, now, self._longest))
+        return max(seconds, self._addresses.wait(address, now, self._longest, others))
 
     def inVain(self, address: str) -> bool:
         """Whether all logins from an address wait for ever."""

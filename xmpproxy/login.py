@@ -16,7 +16,7 @@ from twisted.words.xish import domish
 
 from xmpproxy import features, jid, ns, refusals
 from xmpproxy.account import Accounts
-from xmpproxy.admission import FAILED_LOGINS, accountKey
+from xmpproxy.admission import FAILED_LOGINS, Origin, accountKey
 from xmpproxy.authentication import Relay, Terminate
 from xmpproxy.computing import Compute
 from xmpproxy.downstream import Downstream, DownstreamOwner
@@ -99,6 +99,7 @@ class Login:
         self._failures = downstream.authenticator.factory.admission.failures
         self._mechanism: str | None = None  # of an attempt of which is not known for whom it is
         self._account: int | None = None  # whom it is for
+        self._counted: Origin | None = None  # as where it is under way
         self._waiting: IDelayedCall | None = None  # before it goes on
         self._resume: tuple[Resume, str] | None = None  # what the client wants, in which version
         self._settling: Deferred[None] | None = None  # until the earlier session can be resumed
@@ -159,6 +160,7 @@ class Login:
         """SASL is done: both streams begin anew."""
         assert self._upstream is not None and self._sasl is not None
         self._failures.succeeded(self._address, self._account)
+        self._attemptIsOver()
         if self._domain.upstream_resume:
             self._reconnector = self._reconnectorOf(self._sasl)
         self._sasl = None
@@ -269,17 +271,26 @@ class Login:
         if name is not None:
             self._account = accountKey(self._domain.name, name)
             self._mechanism = None
-        seconds = self._failures.wait(self._address, self._account)
+        self._attemptIsOver()
+        origin = self._downstream.authenticator.origin
+        seconds = self._failures.wait(self._address, self._account, origin.attempts)
         if seconds is None:
             # Not "not-authorized": a client would ask for another password.
             self._downstream.write(_LATER)
             self._downstream.authenticator.exceeds(FAILED_LOGINS, "login")
             return False
+        self._counted = origin
+        origin.attempts += 1
         if seconds:
             # There are not more of these calls than [limits] has logins.
             self._waiting = self._downstream.clock.callLater(seconds, self._hasWaited, stanza)
             self._downstream.pause(LOGIN)
         return not seconds
+
+    def _attemptIsOver(self) -> None:
+        if self._counted is not None:
+            self._counted.attempts -= 1
+            self._counted = None
 
     def _try(self, stanza: Stanza) -> None:
         assert self._sasl is not None
@@ -295,6 +306,7 @@ class Login:
 
     def _failedTo(self, failure: Stanza) -> None:
         """The server has refused an attempt to log in."""
+        self._attemptIsOver()
         if all(name not in _NO_GUESSES for _, name in failure.children):
             self._failures.failed(self._address, self._account)
 
@@ -408,6 +420,7 @@ class Login:
 
     def downstreamLost(self, outcome: str) -> None:
         """The client is gone."""
+        self._attemptIsOver()
         if self._opening is not None:
             self._opening.cancel()
         if self._settling is not None:
