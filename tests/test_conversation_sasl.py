@@ -65,6 +65,17 @@ class Relay(Conversation):
             PLAIN,
         )
 
+    def test_twoNames(self) -> None:
+        """Nothing in which a server might read another name than the one we count for."""
+        client, server = self.meets()
+        for text in ("AGFk<x/>bWluAGd1ZXNz", "<x/>AGFkbWluAGd1ZXNz", "AGE=AGd1ZXNz", "AG!FkAGd1"):
+            client.sends(f"<auth xmlns='{ns.SASL}' mechanism='PLAIN'>{text}</auth>")
+            client.gets(failure("incorrect-encoding"))
+        server.getsNothing()
+        folded = f"<auth xmlns='{ns.SASL}' mechanism='PLAIN'>\n AGFkbWlu\n AGd1ZXNz\n</auth>"
+        client.sends(folded)
+        server.getsBytes(folded)
+
     def test_challengeAndResponse(self) -> None:
         """SCRAM between client and server: every element passes, byte for byte."""
         client, server = self.meets(mechanisms("SCRAM-SHA-1"))

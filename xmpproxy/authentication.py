@@ -60,6 +60,9 @@ class Relay:
         """The client sent an element of SASL."""
         if stanza.name == "auth" and stanza.attributes.get("mechanism") not in self.mechanisms:
             self._downstream.write(_failure("invalid-mechanism"))
+        elif stanza.children or not sasl.isEncoded(str(stanza.element)):
+            # Servers differ in what they make of that, and we could not say for whom it is.
+            self._downstream.write(_failure("incorrect-encoding"))
         else:
             self.owed += 1
             self._upstream.send(stanza)

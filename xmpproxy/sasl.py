@@ -11,6 +11,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 import hmac
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from typing import Protocol
 from scramp import ScramClient, ScramException
 
 from xmpproxy import jid
+
+_BASE64 = re.compile("[A-Za-z0-9+/]*={0,2}")
 
 #: What we log in with, best first (RFC 5802, RFC 7677); each with C{-PLUS} before any without.
 _SCRAM = ("SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1")
@@ -138,6 +141,11 @@ def decode(text: str) -> bytes:
     except ValueError as error:  # binascii.Error is one
         reason = str(error) if isinstance(error, binascii.Error) else "not ASCII"
         raise SaslError("incorrect-encoding", f"not base64: {reason}") from None
+
+
+def isEncoded(text: str) -> bool:
+    """Whether it is base64 that can be read in one way only. White space changes nothing."""
+    return _BASE64.fullmatch("".join(text.split())) is not None
 
 
 def encode(data: bytes) -> str:
