@@ -225,6 +225,16 @@ class Registration(Conversation):
         server.sends(answer)
         client.gets(answer)
 
+    def test_nothingElse(self) -> None:
+        """Nothing rides on it, such as a login that would not be counted."""
+        client, server = self.meets(PLAIN + self.offered)
+        client.sends(
+            "<iq type='set' id='r'><query xmlns='jabber:iq:register'/>"
+            "<query xmlns='jabber:iq:auth'/></iq>"
+        )
+        client.getsError("not-authorized")
+        server.getsEnd()
+
     def test_onlyIfTheServerHasIt(self) -> None:
         """Nothing is offered that the server does not."""
         self.meets(PLAIN)

@@ -400,7 +400,9 @@ class Login:
 
     def _registers(self, stanza: Stanza) -> bool:
         return (
-            self._domain.registration and stanza.name == "iq" and stanza.has(ns.REGISTER, "query")
+            self._domain.registration
+            and stanza.name == "iq"
+            and stanza.children == ((ns.REGISTER, "query"),)
         )
 
     def _binds(self, stanza: Stanza) -> bool:
