@@ -315,6 +315,7 @@ class SessionsPerAccount(Admission):
         server.getsEnd()
         server.hangsUp()
         server.losesConnection()
+        self.assertNotLogged("no stream to the server")
 
     def test_oneTooMany(self) -> None:
         """It is refused; others are not, and when one has ended it is not."""

@@ -265,6 +265,23 @@ class Log(Conversation):
         warnings = [event for event in self.events if event["log_level"] >= LogLevel.warn]
         self.assertEqual(warnings, [])
 
+    def test_leavingIsNoOutage(self) -> None:
+        """A client leaves before login, and so the server closes its side."""
+        client, server = self.meets()
+        client.closes()
+        client.isLeft()
+        server.getsEnd()
+        server.closes()
+        server.losesConnection()
+        client, server = self.meets()
+        client.vanishes()
+        server.getsEnd()
+        server.hangsUp()
+        server.losesConnection()
+        self.logsIn("balcony")
+        self.assertNotLogged("no stream to the server")
+        self.assertNotLogged("answers again")
+
     def test_secrets(self) -> None:
         """The check that all these tests end with would find a secret, wherever it is."""
         client, server = self.meets()

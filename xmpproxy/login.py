@@ -105,7 +105,7 @@ class Login:
         self._settling: Deferred[None] | None = None  # until the earlier session can be resumed
         self._refused = 0
         self._unasked: Stanza | None = None  # a bind result that the client has not asked for
-        self._over = False  # somebody else has the client
+        self._over = False  # what becomes of the server's stream is not the client's business
         self._begun = False  # the client has begun to authenticate
         self._asked = False  # it is the server that has to say something
         self._pipelined: list[Stanza] = []
@@ -142,6 +142,7 @@ class Login:
             self._lose("internal error", None)
 
     def _lose(self, why: str, error: Stanza | None) -> None:
+        self._over = True
         line = self._upstreams.outage.failed(why, self._downstream.clock.seconds())
         if line is not None:
             log.warn(
@@ -422,6 +423,7 @@ class Login:
 
     def downstreamLost(self, outcome: str) -> None:
         """The client is gone."""
+        self._over = True
         self._attemptIsOver()
         if self._opening is not None:
             self._opening.cancel()
@@ -527,6 +529,7 @@ class Login:
             f"<resource-constraint xmlns='{ns.STANZA_ERRORS}'/></error></iq>".encode()
         )
         # What the server has bound already is given back.
+        self._over = True
         self._downstream.closeStream(StreamError("resource-constraint", text="too many sessions"))
         self._upstream.closeStream()
 
