@@ -12,6 +12,7 @@ from tests.conversation import (
     OTHER_DOMAIN,
     PLAIN,
     ROMEO,
+    STARTTLS,
     Conversation,
     Window,
     features,
@@ -81,6 +82,13 @@ class BadHeader(Conversation):
     def test_unknownSubdomain(self) -> None:
         """A domain is served, and no domain below it."""
         self.refused(self.header(to=f"chat.{DOMAIN}"), "host-unknown")
+
+    def test_behindIt(self) -> None:
+        """What is sent behind it, all at once, changes nothing."""
+        for behind in (STARTTLS, f"<auth xmlns='{ns.SASL}' mechanism='PLAIN'/>", "</x>", "<iq/>"):
+            self.events.clear()
+            self.refused(self.header(to="example.net") + behind, "host-unknown")
+            self.assertEqual(sum("refused" in line for line in self.log), 1)
 
     def test_noDomain(self) -> None:
         """It does not say where to."""

@@ -181,6 +181,24 @@ class Sessions(Secure):
         self.successResultOf(stopped)
 
 
+class TwiceTLS(Secure):
+    """TLS does not begin within TLS."""
+
+    def test_headerRefused(self) -> None:
+        """Not even behind a header that is refused."""
+        client = self.client()
+        client.opens()
+        client.getsHeader(from_=DOMAIN)
+        client.gets(features(STARTTLS_REQUIRED))
+        client.sends(STARTTLS)
+        client.gets(PROCEED)
+        client._connection.startTLS(self.clientTLS())
+        client.restarts()
+        client.sends(client.header(to="example.net") + STARTTLS)
+        client.getsHeader()
+        client.getsError("host-unknown")
+
+
 class InTheClear(Secure):
     """What a client may and may not do before TLS."""
 
@@ -217,6 +235,15 @@ class InTheClear(Secure):
         """The first element decides."""
         self.juliet.sends("<presence/>" + STARTTLS)
         self.juliet.getsError("not-authorized")
+
+    def test_headerRefused(self) -> None:
+        """TLS does not begin with a client that asks for a domain that is not served."""
+        self.juliet.closes()
+        self.juliet.isLeft()
+        client = self.client()
+        client.sends(client.header(to="example.net") + STARTTLS)
+        client.getsHeader()
+        client.getsError("host-unknown")
 
     def test_silence(self) -> None:
         """TLS does not begin."""

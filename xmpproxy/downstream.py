@@ -360,6 +360,8 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
         return None
 
     def stanzasReceived(self, stanzas: list[Stanza]) -> None:
+        if self.xmlstream.closing:
+            return  # sent with a header that was refused
         if self.owner is not None:
             self.owner.downstreamStanzas(stanzas)
             return
@@ -377,7 +379,8 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
             self.refuseStanza(first)
 
     def streamFault(self, error: StreamError) -> None:
-        self.refuse(error)
+        if not self.xmlstream.closing:
+            self.refuse(error)
 
     def streamEnded(self) -> None:
         self.xmlstream.closeStream()
