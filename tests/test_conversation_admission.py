@@ -330,6 +330,13 @@ class SessionsPerAccount(Admission):
         self.logsIn("third")
         nurse.client.getsNothing()
 
+    def test_name(self) -> None:
+        """It is logged like any other name that others have chosen."""
+        self.logsIn("hall", "grégoire")
+        self.logsIn("cell", "grégoire")
+        self.isRefused_(*self.binds("grégoire"))
+        self.assertLogged(rf"refused 1 session of gr\xe9goire@{DOMAIN}: limits")
+
     def test_notReady(self) -> None:
         """Those that are not ready yet count."""
         client, server = self.binds()

@@ -23,7 +23,7 @@ from xmpproxy.downstream import Downstream, DownstreamOwner
 from xmpproxy.reconnection import Reconnector
 from xmpproxy.resumption import Resumable, Resumables
 from xmpproxy.sasl import userName
-from xmpproxy.shown import shownText
+from xmpproxy.shown import shown, shownText
 from xmpproxy.stanza import Stanza
 from xmpproxy.stanza import parse as parseElement
 from xmpproxy.streammanagement import Enable, Failed, Refused, Resume, parse
@@ -523,7 +523,7 @@ class Login:
         """An account has too many sessions (RFC 6120, section 7.6.2.1)."""
         assert self._upstream is not None
         factory = self._downstream.authenticator.factory
-        factory.limitLog.refused("sessions-per-account", "session", f"of {account}")
+        factory.limitLog.refused("sessions-per-account", "session", f"of {shown(account)}")
         self._downstream.write(
             f"<iq type='error' id={quoteattr(answer.id or '')}><error type='wait'>"
             f"<resource-constraint xmlns='{ns.STANZA_ERRORS}'/></error></iq>".encode()
