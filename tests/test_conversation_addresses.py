@@ -459,7 +459,7 @@ class Log(Played):
         client.sends(f"<{ALEPHS} xmlns='urn:x'/>")
         client.getsError("unsupported-stanza-type")
         server.getsEnd()
-        self.assertLogged(r"refused: unsupported-stanza-type, <\u05d0")
+        self.assertLogged(r"refused 1 client: unsupported-stanza-type, <\u05d0")
         self.assertLess(max(map(len, self.log)), 1200)
 
     def test_sender(self) -> None:

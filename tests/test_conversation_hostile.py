@@ -86,9 +86,10 @@ class BadHeader(Conversation):
     def test_behindIt(self) -> None:
         """What is sent behind it, all at once, changes nothing."""
         for behind in (STARTTLS, f"<auth xmlns='{ns.SASL}' mechanism='PLAIN'/>", "</x>", "<iq/>"):
-            self.events.clear()
             self.refused(self.header(to="example.net") + behind, "host-unknown")
-            self.assertEqual(sum("refused" in line for line in self.log), 1)
+        self.network.wait(60)
+        self.assertEqual(sum("refused" in line for line in self.log), 2)
+        self.assertLogged("refused 3 clients: host-unknown, this domain is not served here")
 
     def test_noDomain(self) -> None:
         """It does not say where to."""

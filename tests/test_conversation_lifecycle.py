@@ -251,7 +251,7 @@ class Log(Conversation):
         client.closes()
         client.isLeft()
         server.getsEnd()
-        self.assertLogged("192.0.2.1: left before login: closed")
+        self.assertLogged("1 client left before login, from 192.0.2.1: closed")
         self.assertNotLogged(": ended: ")
 
     def test_ordinaryLifeIsNoWarning(self) -> None:

@@ -86,6 +86,21 @@ class LimitLogTests(SynchronousTestCase):
             "failed 1 TLS connection from 192.0.2.1: bad record type",
         )
 
+    def test_strangers(self) -> None:
+        """Who leaves or is refused before login: a line for each reason, whatever its words."""
+        self.limitLog.left("closed", "192.0.2.1")
+        for index in range(3):
+            self.limitLog.objected("not-well-formed", f"syntax {index}", "192.0.2.1")
+        for _ in range(2):
+            self.limitLog.left("closed", "192.0.2.1")
+        self.clock.advance(60)
+        self.logs(
+            "1 client left before login, from 192.0.2.1: closed",
+            "refused 1 client: not-well-formed, syntax 0, from 192.0.2.1",
+            "2 clients left before login, from 192.0.2.1: closed",
+            "refused 2 clients: not-well-formed, syntax 1, from 192.0.2.1 (1) and 1 more",
+        )
+
     def test_end(self) -> None:
         """What is yet to be said is said at the end, and what comes later at once."""
         self.refuse(3)

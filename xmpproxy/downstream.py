@@ -304,12 +304,17 @@ class DownstreamAuthenticator(xmlstream.ListenAuthenticator):
 
     def refuse(self, error: StreamError) -> None:
         """Close with a stream error."""
-        log.info(
-            "{client}: refused: {condition}, {text}",
-            client=self.xmlstream.address,
-            condition=error.condition,
-            text=shownText(error.text or ""),
-        )
+        text = error.text or ""
+        if self._loggingIn:
+            who = self.xmlstream.address
+            self.factory.limitLog.objected(error.condition, shownText(text), who)
+        else:
+            log.info(
+                "{client}: refused: {condition}, {text}",
+                client=self.xmlstream.address,
+                condition=error.condition,
+                text=shownText(text),
+            )
         self.xmlstream.closeStream(error)
         self._end(error.condition)
 

@@ -1,4 +1,4 @@
-"""One line a minute in the log for each limit and failure, however many strangers cause it."""
+"""One line a minute in the log for what strangers cause, however many do, and however often."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ MINUTE = 60.0
 #: How many of those who ran into a limit are told apart.
 MOST = 100
 
+#: A line, what is counted in it, and whether it is a warning.
+_Key = tuple[str, str, bool]
+
 
 class LimitLog(Service):
     """
-    Says what was refused because of a limit: the first at once, all that comes in the minute after
-    that in one line. What is yet to be said when it stops is said then.
+    Says what was refused because of a limit, and who never logged in: the first at once, all that
+    comes in the minute after that in one line. What is yet to be said when it stops is said then.
     """
 
     def __init__(self, limits: Limits, clock: IReactorTime) -> None:
         self._limits = limits
         self._clock = clock
-        self._since: dict[tuple[str, str], Counter[str]] = {}  # the lines that were written
-        self._waiting: dict[tuple[str, str], IDelayedCall] = {}
+        self._since: dict[_Key, Counter[str]] = {}  # the lines that were written
+        self._waiting: dict[_Key, IDelayedCall] = {}
 
     def refused(self, limit: str, what: str, who: str) -> None:
         """
@@ -59,27 +62,52 @@ class LimitLog(Service):
         """
         self._add("accepting paused {}: {}; those who are connected go on", "time", why)
 
-    def _add(self, line: str, what: str, who: str) -> None:
-        key = (line, what)
+    def left(self, why: str, address: str) -> None:
+        """
+        A client has left, or was left, before it had a resource.
+
+        @param why: one of not too many reasons.
+        @param address: where it was.
+        """
+        line = f"{{}} left before login, {{}}: {why}"
+        self._add(line, "client", f"from {address}", warns=False)
+
+    def objected(self, condition: str, text: str, address: str) -> None:
+        """
+        A client has said before it had a resource what nobody may say.
+
+        @param condition: the stream error's.
+        @param text: what was wrong; anything.
+        @param address: where it is.
+        """
+        who = f"{text}, from {address}"
+        self._add(f"refused {{}}: {condition}, {{}}", "client", who, warns=False)
+
+    def _add(self, line: str, what: str, who: str, *, warns: bool = True) -> None:
+        key = (line, what, warns)
         since = self._since.get(key)
         if since is None:
             self._write(key, Counter({who: 1}))
         else:
             since[who if who in since or len(since) < MOST else ""] += 1
 
-    def _write(self, key: tuple[str, str], counts: Counter[str]) -> None:
-        line, what = key
+    def _write(self, key: _Key, counts: Counter[str]) -> None:
+        line, what, warns = key
         count = counts.total()
         rest = "+" * bool(counts.pop("", 0))
         ((who, most),) = counts.most_common(1)
         if len(counts) > 1:
             who = f"{who} ({most}) and {len(counts) - 1}{rest} more"
-        log.warn("{line}", line=line.format(f"{count} {what}{'s' * (count > 1)}", who), count=count)
+        text = line.format(f"{count} {what}{'s' * (count > 1)}", who)
+        if warns:
+            log.warn("{line}", line=text, count=count)
+        else:
+            log.info("{line}", line=text, count=count)
         if self.running:
             self._since[key] = Counter()
             self._waiting[key] = self._clock.callLater(MINUTE, self._minuteIsOver, key)
 
-    def _minuteIsOver(self, key: tuple[str, str]) -> None:
+    def _minuteIsOver(self, key: _Key) -> None:
         del self._waiting[key]
         counts = self._since.pop(key)
         if counts:

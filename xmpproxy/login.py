@@ -436,11 +436,8 @@ class Login:
             self._sasl.stop()
         if self._upstream is not None:
             self._upstream.closeStream()
-        log.info(
-            "{client}: left before login: {outcome}",
-            client=self._downstream.address,
-            outcome=outcome,
-        )
+        limitLog = self._downstream.authenticator.factory.limitLog
+        limitLog.left(outcome, self._downstream.address)
 
     # UpstreamOwner
 
