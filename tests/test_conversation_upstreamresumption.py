@@ -705,6 +705,37 @@ class Brief(Cut):
         self.ends()
 
 
+class NoRoom(Cut):
+    """There is too much for the server, in all, while that is gone."""
+
+    limits: ClassVar = config.Limits(all_queues_bytes=65536)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.host.refuses = True
+        self.home.server.vanishes()
+        for number in range(3):
+            self.says(f"{number}" + 20_000 * "-")
+
+    def isGone(self) -> None:
+        self.assertLogged("ended: ", self.home.jid)
+        self.assertEqual(self.upstreams.reconnections, set())
+        self.assertEqual(list(self.accounts), [])
+
+    def test_client(self) -> None:
+        """What ends for that keeps nothing, and the client knows what was not handled."""
+        self.says("3" + 20_000 * "-")
+        self.home.client.getsError("resource-constraint")
+        self.isGone()
+
+    def test_away(self) -> None:
+        """The same for a client that is not there."""
+        self.home.client.vanishes()
+        (session,) = self.accounts.sessions()
+        session.makeRoom("more than that")
+        self.isGone()
+
+
 class Both(Cut):
     """The client's connection is lost, too."""
 

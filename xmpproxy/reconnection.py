@@ -153,7 +153,7 @@ class Reconnection:
 
     def stop(self) -> None:
         """The proxy ends."""
-        self._giveUp("shutdown", StreamError("system-shutdown"))
+        self.giveUp("shutdown", StreamError("system-shutdown"))
 
     def _wait(self) -> None:
         delay = next(self._delays)
@@ -185,7 +185,7 @@ class Reconnection:
             return
         if not isinstance(error, UpstreamFailed):
             log.failure("cannot reconnect", failure=failure)
-        self._giveUp(str(error))
+        self.giveUp(str(error))
 
     def _again(self, why: str) -> None:
         """This try has come to nothing. Where its connection is still there it may be too late."""
@@ -197,11 +197,12 @@ class Reconnection:
 
     def _tooLate(self) -> None:
         self._deadline = None
-        self._giveUp(f"not resumed within {self._seconds:.0f} s: {self._why or 'no answer'}")
+        self.giveUp(f"not resumed within {self._seconds:.0f} s: {self._why or 'no answer'}")
 
-    def _giveUp(
+    def giveUp(
         self, why: str, error: Stanza | StreamError | None = None, h: int | None = None
     ) -> None:
+        """Try no more. Parameters are those of L{Resuming.upstreamNotResumed}, which is told."""
         upstream = self._end()
         if upstream is not None:
             upstream.closeStream()
@@ -244,7 +245,7 @@ class Reconnection:
             features.channelBindings(offered.element),
         )
         if mechanism is None:
-            self._giveUp(f"the server does not offer SCRAM-{self._keys.hash} any more")
+            self.giveUp(f"the server does not offer SCRAM-{self._keys.hash} any more")
             return
         self._mechanism = mechanism
         initial = sasl.encode(mechanism.initialResponse())
@@ -264,9 +265,9 @@ class Reconnection:
                 upstream.restart()
             elif stanza.name == "failure":
                 condition = next((name for _, name in stanza.children), "no condition")
-                self._giveUp(f"the server refuses the login: {condition}")
+                self.giveUp(f"the server refuses the login: {condition}")
         except sasl.SaslError as e:
-            self._giveUp(str(e))
+            self.giveUp(str(e))
 
     # UpstreamOwner
 
@@ -300,10 +301,10 @@ class Reconnection:
         try:
             element = parse(stanza)
         except (Refused, StreamError) as error:
-            self._giveUp(f"stream management: {error}")
+            self.giveUp(f"stream management: {error}")
             return True
         if isinstance(element, Failed):
-            self._giveUp(f"the server does not resume: {element.condition}", h=element.h)
+            self.giveUp(f"the server does not resume: {element.condition}", h=element.h)
             return True
         if isinstance(element, Resumed):
             self._end()
@@ -313,7 +314,7 @@ class Reconnection:
 
     def upstreamLost(self, why: str, error: Stanza | None) -> None:
         """The server has closed the stream."""
-        self._giveUp(why, error)
+        self.giveUp(why, error)
 
     def upstreamVanished(self, why: str) -> bool:
         """This connection is lost, too."""

@@ -533,6 +533,8 @@ class Session(XMPPHandlerCollection):
             self.management.expire(text)
         else:
             self.tooMuch(text)
+        if self._reconnection is not None:
+            self._reconnection.giveUp(text)  # or what waits for the server would go on waiting
 
     def sayServer(self, data: bytes) -> None:
         """Send what is no stanza to the server. Flush after that."""
