@@ -7,6 +7,7 @@ letters that look like others, and the words of another line of the log.
 
 from __future__ import annotations
 
+import codecs
 import re
 from hashlib import sha256
 
@@ -17,6 +18,9 @@ MOST_TEXT = 1000
 _DIGITS = 16
 #: How many characters of a name a person is shown.
 MOST_NAMED = 64
+
+# Python finds a codec in a file. There may be no descriptor left for that when it is needed first.
+codecs.lookup("unicode_escape")
 
 _PLAIN = re.compile(r"[!-\[\]-~]+")
 
