@@ -468,7 +468,7 @@ class Conversation(SynchronousTestCase):
         globalLogPublisher.addObserver(self._observe)
         self.addCleanup(globalLogPublisher.removeObserver, self._observe)
         self.accounts = Accounts(copyIds())
-        self.resumables = Resumables(self.streamManagement)
+        self.resumables = Resumables(self.streamManagement, self.network)
         self.queues = Queues(self.limits.all_queues_bytes, self.accounts.sessions, self.network)
         self.keepAlive = KeepAlive(self.streamManagement.idle_seconds, self.accounts, self.network)
         self.keepAlive.startService()

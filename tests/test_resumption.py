@@ -51,7 +51,8 @@ class Resumption(SynchronousTestCase):
     def make(self, sessions: int = 3, bytes: int = 100, count: int = 5) -> list[Session]:
         """So many sessions, with room for these."""
         config = StreamManagement(resume_sessions=sessions, resume_bytes=bytes)
-        self.resumables = Resumables(config)
+        self.clock = Clock()
+        self.resumables = Resumables(config, self.clock)
         return [Session(self.resumables) for _ in range(count)]
 
     def gone(self, sessions: list[Session]) -> list[int]:
@@ -116,10 +117,7 @@ class Resumption(SynchronousTestCase):
         """What is left goes before anything that is kept, the oldest first."""
         sessions = self.make()
         for number, each in enumerate(sessions[:3]):
-            keeps = Unacknowledged()
-            keeps.add(f"<message id='{number}'/>".encode().ljust(30))
-            self.resumables.discard(each.id, 0)
-            self.resumables.leave(each.id, Leftover(Session.bareJid, Leg("", 0, 0), keeps), Clock())
+            self.leaves(each, f"<message id='{number}'/>".ljust(30))
         self.assertEqual(self.left(sessions[0], "romeo@example.net"), 0)
         self.assertEqual(self.left(sessions[0]), 1)
         self.assertEqual(self.left(sessions[0]), 0)
@@ -128,9 +126,51 @@ class Resumption(SynchronousTestCase):
         self.resumables.keep(sessions[3], 100)
         self.assertEqual(self.gone(sessions), [])
 
+    def leaves(self, session: Session, what: str) -> None:
+        """A session is over, and leaves something."""
+        keeps = Unacknowledged()
+        keeps.add(what.encode())
+        self.resumables.discard(session.id, 0)
+        self.resumables.leave(session.id, Leftover(Session.bareJid, Leg("", 0, 0), keeps))
+
     def left(self, session: Session, bareJid: str = Session.bareJid) -> int:
         """How many messages an account's client gets that wants to resume this one."""
         return len(list(self.resumables.inherit(Resume(session.id, 0), bareJid)))
+
+    def test_firstToKeep(self) -> None:
+        """Who keeps nothing is not the one that has kept something longest, whatever it did."""
+        sessions = self.make(sessions=5)
+        for at, bytes in [(0, 0), (1, 30), (2, 0), (3, 30), (1, 41), (2, 30), (3, 0), (3, 1)]:
+            self.resumables.keep(sessions[at], bytes)
+        self.assertEqual(self.gone(sessions), [1])
+        self.resumables.back(sessions[2])
+        self.resumables.keep(sessions[2], 40)
+        self.resumables.keep(sessions[4], 60)
+        self.assertEqual(self.gone(sessions), [1, 3])
+
+    def test_timeIsOver(self) -> None:
+        """Sessions end when their clients have not come in time, each in its own."""
+        sessions = self.make(sessions=5)
+        for at, seconds in enumerate((300, 60, 300, 10, 300)):
+            self.resumables.wait(sessions[at].id, seconds)
+            self.resumables.keep(sessions[at], 0)
+        self.resumables.back(sessions[4])
+        for seconds, gone in [(59, [3]), (1, [1, 3]), (239, [1, 3]), (1, [0, 1, 2, 3])]:
+            self.clock.advance(seconds)
+            self.assertEqual(self.gone(sessions), gone)
+        self.assertEqual({each.why for each in sessions[:4]}, {"not resumed"})
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_leftForSoLong(self) -> None:
+        """What is left is kept as long as a session."""
+        one, other, *_ = self.make()
+        self.resumables.wait(one.id, 60)
+        self.leaves(one, "<message/>")
+        self.clock.advance(299)
+        self.leaves(other, "<message/>")
+        self.clock.advance(1)
+        self.assertEqual([self.left(one), self.left(other)], [0, 1])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_none(self) -> None:
         """There may be no room at all."""

@@ -5,8 +5,6 @@ is there, whether it may come back, and how much it may leave unacknowledged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
@@ -64,7 +62,7 @@ class Attendance:
         self._management = management
         self._seconds = seconds
         self._asking: IDelayedCall | None = None  # it, what it has handled
-        self._waiting: IDelayedCall | None = None  # for it to come back, or to acknowledge
+        self._waiting: IDelayedCall | None = None  # for it to acknowledge
         self.id = session.resumables.add(self) if seconds else None
 
     def end(self, handled: int, leaves: bool) -> None:
@@ -79,7 +77,7 @@ class Attendance:
             resumables.discard(self.id, self.leg.h(handled))
             if leaves and self.keeps.count:
                 leftover = Leftover(self.bareJid, self.leg, self.keeps)
-                resumables.leave(self.id, leftover, self._session.clock)
+                resumables.leave(self.id, leftover)
         self._stopWaiting()
         if self._asking is not None:
             self._asking.cancel()
@@ -110,7 +108,9 @@ class Attendance:
             self.expire("too much to keep")
         else:
             session.setFull(True)
-            self._wait(ACKNOWLEDGE_SECONDS, session.tooMuch, "acknowledge what you are sent")
+            self._waiting = session.clock.callLater(
+                ACKNOWLEDGE_SECONDS, session.tooMuch, "acknowledge what you are sent"
+            )
 
     def acknowledged(self) -> None:
         """It has acknowledged something: read on."""
@@ -135,10 +135,6 @@ class Attendance:
     def _ask(self) -> None:
         self._asking = None
         self._management.askClient()
-
-    def _wait(self, seconds: float, what: Callable[[str], None], why: str) -> None:
-        self._stopWaiting()
-        self._waiting = self._session.clock.callLater(seconds, what, why)
 
     def _stopWaiting(self) -> None:
         if self._waiting is not None and self._waiting.active():
@@ -169,7 +165,9 @@ class Attendance:
             client=session.clientStream.address,
             seconds=seconds,
         )
-        self._wait(seconds, self.expire, "not resumed")
+        self._stopWaiting()
+        assert self.id is not None, "it may come back"
+        session.resumables.wait(self.id, seconds)
         session.goOnAlone()
         if session.away:
             session.resumables.keep(self, self.keeps.size)
@@ -186,7 +184,6 @@ class Attendance:
         """Go on with a new stream."""
         session = self._session
         told = self._management.resumed(resume, namespace)
-        self._stopWaiting()
         session.resumables.back(self)
         session.goOnWith(downstream, b"".join(told))
         session.setFull(False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.words.protocols.jabber.error import StreamError
 
 from xmpproxy.leg import Leg
@@ -20,10 +19,9 @@ class Leftover:
 
     @ivar bareJid: whose it is.
     @ivar size: how many bytes.
-    @ivar expires: when it is forgotten.
     """
 
-    __slots__ = ("_keeps", "_leg", "bareJid", "expires", "size")
+    __slots__ = ("_keeps", "_leg", "bareJid", "size")
 
     def __init__(self, bareJid: str, leg: Leg, keeps: Unacknowledged) -> None:
         """
@@ -32,7 +30,6 @@ class Leftover:
         """
         self.bareJid = bareJid
         self.size = keeps.size
-        self.expires: IDelayedCall | None = None
         self._leg = leg
         self._keeps = keeps
 

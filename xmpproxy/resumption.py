@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from xmpproxy.config import StreamManagement
+from xmpproxy.deadlines import Deadlines
 from xmpproxy.downstream import Downstream
 from xmpproxy.leftover import Leftover
 from xmpproxy.streammanagement import Refused, Resume
@@ -21,6 +23,10 @@ REMEMBERED = 10000
 
 class Resumable(Protocol):
     """A session, as who wants to resume it sees it."""
+
+    @property
+    def id(self) -> str | None:
+        """By what it was added."""
 
     @property
     def away(self) -> bool:
@@ -51,22 +57,25 @@ class Resumable(Protocol):
 class Resumables(Service):
     """
     Those of the whole process. Of sessions whose client is away, only so many and so many bytes are
-    kept; with more the one that has been away longest ends; of those that keep any, if there are
-    too many bytes. Once this has stopped there are none. What sessions that are over have left
-    counts among those bytes, and goes first.
+    kept; with more sessions the one that has been away longest ends; with more bytes the one that
+    has kept any longest. Once this has stopped there are none. What sessions that are over have
+    left counts among those bytes, and goes first.
 
     @ivar seconds: for how long each is kept; 0: not at all.
     """
 
-    def __init__(self, config: StreamManagement) -> None:
+    def __init__(self, config: StreamManagement, clock: IReactorTime) -> None:
         self.seconds = config.resume_seconds
         self._mostAway = config.resume_sessions
         self._mostBytes = config.resume_bytes
         self._sessions: dict[str, Resumable] = {}
         self._over: dict[str, int] = {}  # with what of the client's was handled
-        self._away: dict[Resumable, int] = {}  # with the bytes that each keeps
-        self._left: dict[str, Leftover] = {}
+        # These are ordered: the first of a dictionary from which many were taken is far to find.
+        self._away: OrderedDict[Resumable, int] = OrderedDict()  # with the bytes that each keeps
+        self._keeping: OrderedDict[Resumable, None] = OrderedDict()  # those that keep any
+        self._left: OrderedDict[str, Leftover] = OrderedDict()
         self._bytes = 0
+        self._deadlines = Deadlines(clock, self._timeIsOver)  # of both
 
     def add(self, session: Resumable) -> str:
         """
@@ -95,10 +104,10 @@ class Resumables(Service):
             if len(self._over) > REMEMBERED:
                 del self._over[next(iter(self._over))]
 
-    def leave(self, id: str, leftover: Leftover, clock: IReactorTime) -> None:
+    def leave(self, id: str, leftover: Leftover) -> None:
         """A session that has ended leaves something, for who wants to resume it."""
         self._left[id] = leftover
-        leftover.expires = clock.callLater(self.seconds, self.forget, id)
+        self._deadlines.set(id, self.seconds)
         self._bytes += leftover.size
         self._keepTo("no room to keep it")
 
@@ -111,9 +120,7 @@ class Resumables(Service):
         leftover = self._left.pop(id, None)
         if leftover is not None:
             self._bytes -= leftover.size
-            if leftover.expires is not None and leftover.expires.active():
-                leftover.expires.cancel()
-            leftover.expires = None
+            self._deadlines.cancel(id)
         return leftover
 
     def inherit(self, resume: Resume, bareJid: str) -> Iterable[bytes]:
@@ -132,6 +139,18 @@ class Resumables(Service):
         """What a client gets that wants a session that is not there: C{h}, if it has been."""
         return Refused("item-not-found", self._over.get(id))
 
+    def wait(self, id: str, seconds: float) -> None:
+        """A session ends in so many seconds, unless its client is C{back}."""
+        self._deadlines.set(id, seconds)
+
+    def _timeIsOver(self, id: str) -> None:
+        session = self._sessions.get(id)
+        if session is None:
+            self.forget(id)
+        else:
+            self.back(session)
+            session.expire("not resumed")
+
     def keep(self, session: Resumable, bytes: int) -> None:
         """
         A session's client is away.
@@ -140,13 +159,17 @@ class Resumables(Service):
         """
         self._bytes += bytes - self._away.get(session, 0)
         self._away[session] = bytes
+        if bytes:
+            self._keeping[session] = None
+        else:
+            self._keeping.pop(session, None)
         self._keepTo("no room to keep it")
 
     def _keepTo(self, why: str) -> None:
         while self._left and self._bytes > self._mostBytes:
             self.forget(next(iter(self._left)))
         while (many := len(self._away) > self._mostAway) or self._bytes > self._mostBytes:
-            oldest = next(each for each, bytes in self._away.items() if many or bytes)
+            oldest = next(iter(self._away if many else self._keeping))
             self.back(oldest)
             oldest.expire(why)
 
@@ -174,3 +197,6 @@ class Resumables(Service):
     def back(self, session: Resumable) -> None:
         """A session's client is there again, or never will be."""
         self._bytes -= self._away.pop(session, 0)
+        self._keeping.pop(session, None)
+        if session.id is not None:
+            self._deadlines.cancel(session.id)

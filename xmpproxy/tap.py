@@ -104,7 +104,7 @@ def serviceOf(config: Config) -> IService:
         raise SystemExit(f"{config.where('tls', 'certificate')}: {error}") from error
     upstreams = buildUpstreams(config, reactor, serverTLS)
     accounts = Accounts(copyIds())
-    resumables = Resumables(config.stream_management)
+    resumables = Resumables(config.stream_management, reactor)
     queues = Queues(config.limits.all_queues_bytes, accounts.sessions, reactor)
     admission = Admission(config.limits, reactor.seconds)
     limitLog = LimitLog(config.limits, reactor)
