@@ -675,6 +675,12 @@ class Conversation(SynchronousTestCase):
         if not any(all(part in line for part in parts) for line in self.log):
             raise AssertionError(f"{parts} is not in the log:\n" + "\n".join(self.log))
 
+    def logAnew(self) -> None:
+        """Nothing was logged, not even in this minute."""
+        self.limitLog.stopService()
+        self.limitLog.startService()
+        del self.events[:]
+
     def assertNotLogged(self, part: str) -> None:
         """No line of the log has this part."""
         self.assertEqual([line for line in self.log if part in line], [])

@@ -281,7 +281,8 @@ class Copies(Played):
         for forger in (f"JULIET@{DOMAIN}", f"juli\u0435t@{DOMAIN}", f"{JULIET}/chamber", DOMAIN):
             one.server.sends(carbon("received", inner, one.jid, forger))
             one.client.getsNothing()
-            self.assertLogged("dropped a carbon", shown(forger))
+            self.assertLogged("dropped 1 carbon", shown(forger))
+            self.logAnew()
 
     def test_serversCarbonsOfTwo(self) -> None:
         """Where accounts differ by case, the one forges no carbons for the other."""
@@ -470,10 +471,10 @@ class Log(Played):
         forged = carbon("received", inner, window.jid, "FORGER")
         window.server.sends(forged.replace("'FORGER'", quoteattr(forger)))
         self.assertLogged(
-            "dropped a carbon from tybalt@example.net/\\u202e\\r:\\x20bound,\\x20from"
+            "dropped 1 carbon from tybalt@example.net/\\u202e\\r:\\x20bound,\\x20from"
         )
         window.server.sends(f"<message type='{RLO}&#10;{'x' * 5000}'><a:b/></message>")
-        self.assertLogged("dropped <message type='\\u202e\\n")
+        self.assertLogged("dropped 1 stanza <message type='\\u202e\\n")
         window.client.getsNothing()
         self.assertLess(max(map(len, self.log)), 1200)
 

@@ -508,7 +508,7 @@ class Play(Conversation):
         if deed.who == "server" and (node := strictStanza(deed.xml.encode())) is not None:
             # A server may deliver what is addressed to somebody else, but there, not elsewhere.
             self.routed[deed.window].add(dict(node.attributes).get("to"))
-        del self.events[:]
+        self.logAnew()
         peer: Peer = window.client if deed.who == "client" else window.server
         peer.sends(deed.xml)
         self.reacts()
@@ -516,20 +516,20 @@ class Play(Conversation):
         match deed.outcome:
             case Outcome.DROPPED_CARBON:
                 self.assertEqual(self.shown, nothing)
-                self.assertReason(f"{window.jid}: dropped a carbon from ")
+                self.assertReason(f"{window.jid}: dropped 1 carbon from ")
             case Outcome.DROPPED:
                 self.assertEqual(self.shown, nothing)
-                self.assertReason(f"{window.jid}: dropped <")
+                self.assertReason(f"{window.jid}: dropped 1 stanza <")
             case Outcome.NOT_ALLOWED:
                 self.assertEqual(self.shown, nothing)
                 [refusal] = self.heard[deed.window]
                 self.assertError(refusal, "not-allowed")
-                self.assertReason(f"{window.jid}: refused ")
+                self.assertReason(f"{window.jid}: refused 1 request ")
             case Outcome.BAD_REQUEST:
                 self.assertEqual(self.heard, nothing)
                 [answer] = self.shown[deed.window]
                 self.assertIn(b"<bad-request", answer)
-                self.assertReason(f"{window.jid}: bad request for carbons")
+                self.assertReason(f"{window.jid}: refused 1 request for carbons")
 
     def reacts(self) -> None:
         """Everybody gets what there is, until there is no more."""

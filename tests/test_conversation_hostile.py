@@ -492,6 +492,24 @@ class BadServer(Conversation):
         """As pyjabber answers what it does not know."""
         self.dropped("<error xmlns='' type='cancel'/>", "error")
 
+    def test_flood(self) -> None:
+        """One line a minute, however many there are; also while the client is away."""
+        client = self.balcony.client
+        client.sends(f"<enable xmlns='{ns.STREAM_MANAGEMENT[0]}' resume='true'/>")
+        client.gets(f"<enabled xmlns='{ns.STREAM_MANAGEMENT[0]}' id='*' resume='true' max='300'/>")
+        poison = f"<message from='{ROMEO}'><a:b/></message>"
+        self.balcony.server.sends(100 * poison)
+        client.vanishes()
+        self.balcony.server.sends(100 * poison)
+        self.network.wait(60)
+        why = "stanza <message type=None [a:b]>: the prefix 'a' is not bound"
+        dropped = [line for line in self.log if "dropped" in line]
+        self.assertEqual(len(dropped), 2)
+        self.assertIn(f"{JULIET}/balcony: dropped 1 {why}", dropped[0])
+        self.assertIn(
+            f"{JULIET}/balcony: dropped 199 {why.replace('stanza', 'stanzas')}", dropped[1]
+        )
+
     def test_features(self) -> None:
         """There is nothing left to negotiate."""
         self.balcony.server.sends(features(PLAIN))

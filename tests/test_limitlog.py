@@ -71,6 +71,32 @@ class LimitLogTests(SynchronousTestCase):
             f"refused 400 connections from 192.0.2.1 (200) and 99+ more: {limit}",
         )
 
+    def test_inSession(self) -> None:
+        """Each session has a line a minute, whatever it is called, and whatever the reasons."""
+        drop = self.limitLog.inSession
+        for each in range(3):
+            drop("juliet@example.com/{}{0}", "dropped", "stanza", f"<{{x}}/>: {min(each, 1)}")
+        drop("juliet@example.com/{}{0}", "dropped", "carbon", "from romeo@example.net")
+        drop("nurse@example.com", "dropped", "stanza", "<x/>")
+        self.logs(
+            "juliet@example.com/{}{0}: dropped 1 stanza <{x}/>: 0",
+            "juliet@example.com/{}{0}: dropped 1 carbon from romeo@example.net",
+            "nurse@example.com: dropped 1 stanza <x/>",
+        )
+        drop("juliet@example.com/{}{0}", "dropped", "stanza", "<{x}/>: 1")
+        self.clock.advance(60)
+        self.logs("juliet@example.com/{}{0}: dropped 3 stanzas <{x}/>: 1")
+
+    def test_manySessions(self) -> None:
+        """There are not more lines than that: beyond it sessions share one."""
+        for _ in range(2):
+            for each in range(MOST + 3):
+                self.limitLog.inSession(f"user{each}", "dropped", "stanza", "<x/>")
+        lines = [f"user{each}: dropped 1 stanza <x/>" for each in range(MOST)]
+        self.logs(*lines, f"dropped 1 stanza of user{MOST}")
+        self.clock.advance(60)
+        self.logs(*lines, f"dropped 5 stanzas of user{MOST + 1} (2) and 2 more")
+
     def test_apart(self) -> None:
         """Each limit has its own line, and each failure."""
         self.refuse(1)

@@ -449,7 +449,8 @@ class Enabling(Stage):
                 f"<text xmlns='{ns.STANZA_ERRORS}'>{fault}</text></error></iq>"
             )
             self.chamber.server.getsNothing()
-            self.assertLogged(self.chamber.jid, "bad request for carbons")
+            self.assertLogged(self.chamber.jid, f"refused 1 request for carbons: {fault}")
+            self.logAnew()
         self.hears(self.closet, True)
 
 
@@ -609,7 +610,7 @@ class Security(Stage):
         true = carbon("received", inner, self.closet.jid, "chat")
         for author in (ORCHARD, DOMAIN, f"{JULIET}/balcony", f"nurse@{DOMAIN}"):
             for window in (self.closet, self.chamber):
-                del self.events[:]
+                self.logAnew()
                 window.server.sends(true.replace(f"from='{JULIET}'", f"from='{author}'", 1))
                 window.client.getsNothing()
-                self.assertLogged(window.jid, "dropped a carbon", author)
+                self.assertLogged(window.jid, "dropped 1 carbon", author)

@@ -14,7 +14,7 @@ log = Logger()
 
 #: Seconds between lines on the same limit.
 MINUTE = 60.0
-#: How many of those who ran into a limit are told apart.
+#: How many of those who ran into a limit are told apart, and of the sessions that have lines.
 MOST = 100
 
 #: A line, what is counted in it, and whether it is a warning.
@@ -53,6 +53,21 @@ class LimitLog(Service):
         @param who: such as C{"from 192.0.2.1"}.
         """
         self._add(f"failed {{}} {{}}: {why}", what, who)
+
+    def inSession(self, jid: str, done: str, what: str, which: str) -> None:
+        """
+        Something has come to a session that goes no further. Anybody who knows a JID can send as
+        much of that as the servers take.
+
+        @param jid: the session's, as it is shown.
+        @param done: what was done to it, such as C{"dropped"}.
+        @param what: what it is, such as C{"stanza"}.
+        @param which: more of that, and why; anything.
+        """
+        line = f"{jid.replace('{', '{{').replace('}', '}}')}: {done} {{}} {{}}"
+        if len(self._since) >= MOST and not any(line == each for each, *_ in self._since):
+            line, which = f"{done} {{}} {{}}", f"of {jid}"
+        self._add(line, what, which)
 
     def paused(self, why: str) -> None:
         """

@@ -386,7 +386,9 @@ class Session(XMPPHandlerCollection):
                 continue
             wanted = interests.get(key)
             if wanted is None or stanza.fault is not None:
-                self._drop(stanza, stanza.fault or "no stanza")
+                self.warn(
+                    "dropped", "stanza", f"{stanza!r}: {shownText(stanza.fault or 'no stanza')}"
+                )
                 continue
             for at, namespaces in wanted:
                 if namespaces is None or _concerns(stanza, namespaces):
@@ -434,13 +436,10 @@ class Session(XMPPHandlerCollection):
                 fresh.append(stanza)
         return fresh
 
-    def _drop(self, stanza: Stanza, why: str) -> None:
-        log.warn(
-            "{jid}: dropped {stanza!r}: {why}",
-            jid=shown(self.jid),
-            stanza=stanza,
-            why=shownText(why),
-        )
+    def warn(self, done: str, what: str, which: str) -> None:
+        """Log what anybody may cause as often as they like: see L{LimitLog.inSession}."""
+        limitLog = self._downstream.authenticator.factory.limitLog
+        limitLog.inSession(shown(self.jid), done, what, which)
 
     # Sending
 

@@ -72,7 +72,7 @@ class Carbons(Link):
             return stanza
         reason = _fault(stanza)
         if reason:
-            log.warn("{jid}: bad request for carbons: {reason}", jid=shown(seat.jid), reason=reason)
+            self.parent.warn("refused", "request", f"for carbons: {reason}")
             error = StanzaError("bad-request", text=reason)
             self.parent.sendClient(refusal(stanza, error, asked, seat.jid))
         else:
@@ -84,11 +84,8 @@ class Carbons(Link):
         """Nobody else says which carbons the client gets (sections 4.1 and 5.1)."""
         if stanza.type != "set":
             return stanza
-        log.warn(
-            "{jid}: refused {sender} a change of its carbons: not-allowed",
-            jid=shown(self.parent.jid),
-            sender=shown(stanza.attributes.get("from", "nobody")),
-        )
+        sender = shown(stanza.attributes.get("from", "nobody"))
+        self.parent.warn("refused", "request", f"for carbons from {sender}: not-allowed")
         self.parent.send(refusal(stanza, StanzaError("not-allowed")))
         return None
 

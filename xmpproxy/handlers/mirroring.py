@@ -113,12 +113,8 @@ class Mirroring(Link):
         try:
             direction, message = carbons.unwrap(stanza, seat.account, seat.canonical)
         except Forged as e:
-            log.warn(
-                "{jid}: dropped a carbon from {sender}: {why}",
-                jid=shown(seat.jid),
-                sender=shown(stanza.attributes.get("from", "nobody")),
-                why=shownText(str(e)),
-            )
+            sender = shown(stanza.attributes.get("from", "nobody"))
+            self.parent.warn("dropped", "carbon", f"from {sender}: {shownText(str(e))}")
             return
         to = message.attributes.get("to", seat.account)
         if direction is Direction.SENT and belongs(to, seat.account):
