@@ -15,7 +15,6 @@ from typing import Any, ClassVar, TextIO
 
 from twisted.application.internet import TimerService
 from twisted.application.service import IService
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 from twisted.python import usage
@@ -40,6 +39,7 @@ from xmpproxy.lastinglog import LastingLog
 from xmpproxy.limitlog import LimitLog
 from xmpproxy.login import Login
 from xmpproxy.polling import LeanPolling
+from xmpproxy.proxyprotocol import serverEndpoint
 from xmpproxy.queues import Queues
 from xmpproxy.reloading import Reader, Reloading
 from xmpproxy.resumption import Resumables
@@ -200,7 +200,7 @@ def buildListeners(
     return [
         (
             listen,
-            serverFromString(reactor, withBacklog(listen.endpoint)),
+            serverEndpoint(reactor, withBacklog(listen.endpoint)),
             DownstreamFactory(
                 listen,
                 config.limits,
