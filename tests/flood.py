@@ -46,6 +46,8 @@ _PORTION = 65536
 #: How often others have to have said something while nothing was taken of what is offered, until
 #: that is taken for the end of it.
 _EXCHANGES = 20
+#: The same, if all of it is to come: as long as a busy machine may take over the next piece.
+_PATIENCE = 1000
 
 _MESSAGE = b"<message to='romeo@example.net' type='chat' id='f'><body>%b</body></message>"
 _SAID = _MESSAGE % (900 * b"-")
@@ -355,13 +357,17 @@ class World:
         """
         if self._amount.seconds:
             pump.offered = pump.sent
-        await self.settle(came)
+        await self.settle(came, most=_PATIENCE)
         return [] if came() >= pump.offered else [f"{came()} bytes came of {pump.offered}"]
 
-    async def settle(self, taken: Callable[[], int]) -> None:
-        """Others exchange messages until nothing more is taken."""
+    async def settle(self, taken: Callable[[], int], most: int = _EXCHANGES) -> None:
+        """
+        Others exchange messages until nothing more is taken.
+
+        @param most: so many messages long.
+        """
         before, count = -1, 0
-        while count < _EXCHANGES:
+        while count < most:
             await self.exchange()
             now = taken()
             count = count + 1 if now == before else 0
