@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -70,3 +71,30 @@ class Documents(SynchronousTestCase):
         files = {path.name for path in package.glob("[a-z]*.py")}
         folders = {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
         self.assertEqual((files | folders) - named, set())
+
+    def test_oneWay(self) -> None:
+        """Every file imports only from those above it in that list."""
+        rooms = (ROOT / "docs" / "architecture.rst").read_text()
+        table = rooms[rooms.index("\n====", rooms.index("Every file imports only")) :]
+        table = table[: table.index("\n\n")]
+        listed = re.findall(r"``([a-z]+)(?:\.py|/)``", table)
+        self.assertEqual(len(listed), len(set(listed)), "each once")
+        wrong = [
+            f"{room} imports {other}"
+            for room in listed
+            for other in _imported(ROOT / "xmpproxy", room)
+            if listed.index(other) > listed.index(room) and (room, other) != ("demo", "lab")
+        ]
+        self.assertEqual(wrong, [])
+
+
+def _imported(package: Path, room: str) -> set[str]:
+    """The other rooms of the package that a file or folder of it imports from."""
+    found: set[str] = set()
+    for path in [package / f"{room}.py", *(package / room).glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text() if path.exists() else "")):
+            if isinstance(node, ast.ImportFrom) and node.module == "xmpproxy":
+                found.update(name.name for name in node.names)
+            elif isinstance(node, ast.ImportFrom) and str(node.module).startswith("xmpproxy."):
+                found.add(str(node.module).split(".")[1])
+    return {name for name in found - {room} if not name.startswith("_")}
