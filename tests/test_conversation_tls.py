@@ -180,6 +180,21 @@ class Sessions(Secure):
         balcony.server.getsEnd()
         self.successResultOf(stopped)
 
+    def test_shutdownMeanwhile(self) -> None:
+        """Who does not go on with TLS cannot be told, and is not waited for long."""
+        client = self.client()
+        client.opens()
+        client.getsHeader(from_=DOMAIN)
+        client.gets(features(STARTTLS_REQUIRED))
+        client.sends(STARTTLS)
+        client.gets(PROCEED)
+        stopped = self.factory.shutdown()
+        self.network.wait(2)
+        self.assertNoResult(stopped)
+        self.network.wait(1)
+        client.losesConnection()
+        self.successResultOf(stopped)
+
 
 class TwiceTLS(Secure):
     """TLS does not begin within TLS."""

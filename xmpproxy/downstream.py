@@ -481,4 +481,4 @@ class DownstreamFactory(ServerFactory):
         """
         for stream in self.streams:
             stream.authenticator.shutdown()
-        return self.streams.whenNone()
+        return self.streams.end(self._clock)

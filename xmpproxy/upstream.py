@@ -354,7 +354,7 @@ class Upstreams(Service):
         self.stopped = True
         for each in list(self.reconnections):
             each.stop()
-        return self.streams.whenNone()
+        return self.streams.end(self.clock)
 
     def complain(self, why: str) -> None:
         """Tell the operator, once, why the domain's streams cannot be resumed."""

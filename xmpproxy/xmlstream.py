@@ -29,6 +29,8 @@ log = Logger()
 
 #: Seconds that a peer has to close its side of a connection that we have closed ours of.
 CLOSE_SECONDS = 5.0
+#: The same when the proxy ends: less than what it has for that.
+END_SECONDS = 3.0
 
 # Why a stream is not read: each is one bit.
 
@@ -352,6 +354,7 @@ def couple(one: StanzaStream, other: StanzaStream) -> None:
 
 
 S = TypeVar("S", bound=StanzaStream)
+T = TypeVar("T")
 
 
 class OpenStreams(Generic[S]):
@@ -378,6 +381,28 @@ class OpenStreams(Generic[S]):
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
                 deferred.callback(None)
+
+    def end(self, clock: IReactorTime) -> Deferred[None]:
+        """
+        The proxy ends, and has told them all: drop the connections that are not gone in time.
+
+        @return: fires once none is open.
+        """
+        gone = self.whenNone()
+        if not gone.called:
+            late = clock.callLater(END_SECONDS, self._drop)
+
+            def over(result: T) -> T:
+                if late.active():
+                    late.cancel()
+                return result
+
+            gone.addBoth(over)
+        return gone
+
+    def _drop(self) -> None:
+        for stream in self:
+            stream.transport.abortConnection()
 
     def whenNone(self) -> Deferred[None]:
         """Fires once none is open."""
