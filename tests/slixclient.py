@@ -99,6 +99,14 @@ class SlixClient:
         """Send a message."""
         self._process.command(do="message", to=to, body=body, type=type)
 
+    async def written(self) -> None:
+        """
+        Wait until it has written all that it was told to say. What it is told between two
+        connections it loses, though it resumes.
+        """
+        self._process.command(do="flush")
+        await self.expect(lambda event: event["event"] == "written")
+
     def send(self, data: str | bytes) -> None:
         """Send some bytes as they are."""
         text = data.decode() if isinstance(data, bytes) else data
@@ -279,6 +287,9 @@ async def _run(host: str, port: int, jid: str, password: str, trust: str, resume
                 client.send_message(mto=to, mbody=body, mtype=type)
             case {"do": "send", "data": data}:
                 client.send_raw(data)
+            case {"do": "flush"}:
+                await client.waiting_queue.join()
+                _report("written")
             case {"do": "carbons", "wish": wish}:
                 try:
                     await getattr(client["xep_0280"], wish)()

@@ -81,6 +81,7 @@ class Slixmpp(ServerCase):
             peer.say(client.jid, f"{number}b")
             client.say(peer.jid.full(), f"{number}c")
             await peer.sync()
+            await client.written()
             relay.cut()
             await client.resumed()
             client.say(peer.jid.full(), f"{number}d")
