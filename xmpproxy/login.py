@@ -16,13 +16,13 @@ from twisted.words.xish import domish
 
 from xmpproxy import features, jid, ns, refusals
 from xmpproxy.account import Accounts
-from xmpproxy.admission import FAILED_LOGINS, Origin, accountKey
+from xmpproxy.admission import FAILED_LOGINS
+from xmpproxy.attempts import Attempts
 from xmpproxy.authentication import Relay, Terminate
 from xmpproxy.computing import Compute
 from xmpproxy.downstream import Downstream, DownstreamOwner
 from xmpproxy.reconnection import Reconnector
 from xmpproxy.resumption import Resumable, Resumables
-from xmpproxy.sasl import userName
 from xmpproxy.shown import shown, shownText
 from xmpproxy.stanza import Stanza
 from xmpproxy.stanza import parse as parseElement
@@ -39,19 +39,6 @@ MOST_REFUSED = 10
 
 _HANGS = (
     "the server did not go on with a login; it is overloaded or hangs: see its log, or restart it"
-)
-
-#: Failures of SASL that say nothing about a password (RFC 6120, section 6.5).
-_NO_GUESSES = frozenset(
-    {
-        "aborted",
-        "encryption-required",
-        "incorrect-encoding",
-        "invalid-mechanism",
-        "malformed-request",
-        "mechanism-too-weak",
-        "temporary-auth-failure",
-    }
 )
 
 
@@ -96,11 +83,9 @@ class Login:
         self._offers = features.Offers()
         self._accounts = accounts
         self._resumables = resumables
-        self._failures = downstream.authenticator.factory.admission.failures
-        self._mechanism: str | None = None  # of an attempt of which is not known for whom it is
-        self._account: int | None = None  # whom it is for
-        self._counted: Origin | None = None  # as where it is under way
-        self._waiting: IDelayedCall | None = None  # before it goes on
+        failures = downstream.authenticator.factory.admission.failures
+        self._attempts = Attempts(self._domain.name, failures, downstream.authenticator.origin)
+        self._waiting: IDelayedCall | None = None  # before an attempt to log in goes on
         self._resume: tuple[Resume, str] | None = None  # what the client wants, in which version
         self._settling: Deferred[None] | None = None  # until the earlier session can be resumed
         self._refused = 0
@@ -112,7 +97,7 @@ class Login:
         self._opening: Deferred[None] | None = None
 
     async def _open(self) -> None:
-        upstream, offered = await self._upstreams.open(self._address)
+        upstream, offered = await self._upstreams.open(self._downstream.authenticator.origin.name)
         self._opening = None
         self._upstream = upstream
         upstream.authenticator.owner = self
@@ -160,8 +145,7 @@ class Login:
     def _succeeded(self) -> None:
         """SASL is done: both streams begin anew."""
         assert self._upstream is not None and self._sasl is not None
-        self._failures.succeeded(self._address, self._account)
-        self._attemptIsOver()
+        self._attempts.succeeded()
         if self._domain.upstream_resume:
             self._reconnector = self._reconnectorOf(self._sasl)
         self._sasl = None
@@ -252,46 +236,19 @@ class Login:
 
     # Failed logins
 
-    @property
-    def _address(self) -> str:
-        return self._downstream.authenticator.origin.name
-
     def _mayTry(self, stanza: Stanza) -> bool:
-        """
-        Whether an element of SASL may go on now. With the message that says for whom it is, or that
-        may do so, an attempt has to wait, or comes to nothing, where too many have failed.
-        """
-        if stanza.name == "auth":
-            self._mechanism = stanza.attributes.get("mechanism", "")
-            self._account = None
-        text = str(stanza.element) if self._mechanism is not None else ""
-        if stanza.name not in ("auth", "response") or not text:
-            return True
-        assert self._mechanism is not None
-        name = userName(self._mechanism, text)
-        if name is not None:
-            self._account = accountKey(self._domain.name, name)
-            self._mechanism = None
-        self._attemptIsOver()
-        origin = self._downstream.authenticator.origin
-        seconds = self._failures.wait(self._address, self._account, origin.attempts)
+        """Whether an element of SASL may go on now."""
+        seconds = self._attempts.wait(stanza)
         if seconds is None:
             # Not "not-authorized": a client would ask for another password.
             self._downstream.write(_LATER)
             self._downstream.authenticator.exceeds(FAILED_LOGINS, "login")
             return False
-        self._counted = origin
-        origin.attempts += 1
         if seconds:
             # There are not more of these calls than [limits] has logins.
             self._waiting = self._downstream.clock.callLater(seconds, self._hasWaited, stanza)
             self._downstream.pause(LOGIN)
         return not seconds
-
-    def _attemptIsOver(self) -> None:
-        if self._counted is not None:
-            self._counted.attempts -= 1
-            self._counted = None
 
     def _try(self, stanza: Stanza) -> None:
         assert self._sasl is not None
@@ -304,12 +261,6 @@ class Login:
             return
         self._try(stanza)
         self._readOn()
-
-    def _failedTo(self, failure: Stanza) -> None:
-        """The server has refused an attempt to log in."""
-        self._attemptIsOver()
-        if all(name not in _NO_GUESSES for _, name in failure.children):
-            self._failures.failed(self._address, self._account)
 
     # Resource binding
 
@@ -424,7 +375,7 @@ class Login:
     def downstreamLost(self, outcome: str) -> None:
         """The client is gone."""
         self._over = True
-        self._attemptIsOver()
+        self._attempts.end()
         if self._opening is not None:
             self._opening.cancel()
         if self._settling is not None:
@@ -456,7 +407,7 @@ class Login:
                 continue
             if self._sasl is not None and stanza.namespace == ns.SASL:
                 if stanza.name == "failure":
-                    self._failedTo(stanza)
+                    self._attempts.failed(stanza)
                 self._sasl.fromServer(stanza)
                 if self._sasl is None:
                     return  # what is behind the success belongs to a stream that is over
