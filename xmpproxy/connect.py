@@ -95,7 +95,7 @@ class _Configured:
                 f"no connection to {self._text}: {_why(error)}",
                 _MENDS.get(getattr(error, "osError", None))
                 or "start the server there, or correct upstream",
-            ) from error
+            ) from error.with_traceback(None)  # see Upstreams
 
 
 @implementer(IStreamClientEndpoint)

@@ -390,6 +390,8 @@ class Upstreams(Service):
         return stream, offered
 
     async def _connect(self) -> Upstream:
+        # What fails is held by a Deferred, and that by a frame of its traceback. Without the latter
+        # nothing is left to the garbage collector, such as the session that wanted the stream.
         try:
             return cast(Upstream, await self._endpoint.connect(self._factory))
         except CancelledError:
@@ -398,9 +400,9 @@ class Upstreams(Service):
             failed = UpstreamFailed(str(e), unreachable=True)
             # Who waits would wait for the same.
             self._turns.fail(Failure(failed))
-            raise failed from e
+            raise failed from e.with_traceback(None)
         except Exception as e:
             why = str(e).rstrip(".")
             raise UpstreamFailed(
                 f"cannot connect: {why}; start the server, or correct upstream", unreachable=True
-            ) from e
+            ) from e.with_traceback(None)
