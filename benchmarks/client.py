@@ -15,17 +15,11 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS
 
 from benchmarks.sink import DOMAIN, MANAGED, Sink, SinkStream
 from benchmarks.tally import REQUEST, Acknowledging, Tally
+from benchmarks.words import AUTH, FEATURES, HEADER, STARTTLS
 from xmpproxy.streammanagement import Enable
 
 Tls = Literal["starttls", "direct", "none"]
 
-_HEADER = (
-    f"<stream:stream to='{DOMAIN}' version='1.0' xmlns='jabber:client' "
-    "xmlns:stream='http://etherx.jabber.org/streams'>"
-).encode()
-_FEATURES = b"</stream:features>"
-_STARTTLS = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
-_AUTH = b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%b</auth>"
 _BIND = "<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>%s</resource></bind>"
 _CARBONS = "<enable xmlns='urn:xmpp:carbons:2'/>"
 
@@ -71,14 +65,14 @@ class Client(Protocol):
         @param options: verify the certificate that is to be shown.
         """
         if tls == "starttls":
-            await self._ask(_HEADER, _FEATURES)
-            await self._ask(_STARTTLS, b"<proceed")
+            await self._ask(HEADER, FEATURES)
+            await self._ask(STARTTLS, b"<proceed")
         if tls != "none":
             self.transport.startTLS(options)
-        await self._ask(_HEADER, _FEATURES)
+        await self._ask(HEADER, FEATURES)
         initial = base64.b64encode(f"\0{user}\0secret".encode())
-        await self._ask(_AUTH % initial, b"<success")
-        await self._ask(_HEADER, _FEATURES)
+        await self._ask(AUTH % initial, b"<success")
+        await self._ask(HEADER, FEATURES)
         await self._iq(_BIND % resource)
         self.transport.write(b"<presence/>")
         # Once this is answered, the presence is handled.

@@ -13,15 +13,9 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from benchmarks.sink import DOMAIN
+from benchmarks.words import AUTH, FEATURES, HEADER, STARTTLS
 
 _READ = 65536
-_HEADER = (
-    f"<stream:stream to='{DOMAIN}' version='1.0' xmlns='jabber:client' "
-    "xmlns:stream='http://etherx.jabber.org/streams'>"
-).encode()
-_FEATURES = b"</stream:features>"
-_STARTTLS = b"<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
-_AUTH = b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>%b</auth>"
 _BIND = (
     "<iq type='set' id='asked'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
     "<resource>{}</resource></bind></iq>"
@@ -100,17 +94,17 @@ class Member:
 
     def _logIn(self) -> Generator[bytes, None, None]:
         """Say what is to be said; yields what is waited for."""
-        self.write(_HEADER)
-        yield _FEATURES
-        self.write(_STARTTLS)
+        self.write(HEADER)
+        yield FEATURES
+        self.write(STARTTLS)
         yield b"<proceed"
         self._startTLS()
-        self.write(_HEADER)
-        yield _FEATURES
-        self.write(_AUTH % b64encode(f"\0{self.user}\0secret".encode()))
+        self.write(HEADER)
+        yield FEATURES
+        self.write(AUTH % b64encode(f"\0{self.user}\0secret".encode()))
         yield b"<success"
-        self.write(_HEADER)
-        yield _FEATURES
+        self.write(HEADER)
+        yield FEATURES
         self.write(_BIND.format(self.resource).encode())
         yield _ASKED
         self.write(_AVAILABLE)

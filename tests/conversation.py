@@ -578,6 +578,25 @@ class Conversation(SynchronousTestCase):
 
     # Scenes that many plays begin with
 
+    def knocks(self) -> tuple[Client, Server]:
+        """A client begins a stream, and the proxy one to a server that has said nothing yet."""
+        client = self.client()
+        client.opens()
+        client.getsHeader()
+        server = self.server()
+        server.getsHeader()
+        return client, server
+
+    def proceeds(self) -> Client:
+        """A client connects, up to where it is to begin with TLS."""
+        client = self.client()
+        client.opens()
+        client.getsHeader(from_=DOMAIN)
+        client.gets(features(STARTTLS_REQUIRED))
+        client.sends(STARTTLS)
+        client.gets(PROCEED)
+        return client
+
     def meets(self, offered: str = PLAIN, shown: str | None = None) -> tuple[Client, Server]:
         """
         A client connects, up to the features that offer SASL.

@@ -381,23 +381,21 @@ class World:
 async def clientFloods(world: World) -> list[str]:
     """A client floods, the server does not read; then it does."""
     client, stream = await world.login("flooder")
-    stream.transport.pauseProducing()
-    came = stream.came
-    pump = Pump(client.transport, _SAID)
-    problems = ["all was taken"] if await world.flood(pump) else []
-    stream.transport.resumeProducing()
-    return problems + await world.arrived(pump, lambda: stream.came - came)
+    return await _floods(world, Pump(client.transport, _SAID), stream)
 
 
 async def serverFloods(world: World) -> list[str]:
     """The same the other way."""
     client, stream = await world.login("flooded")
-    client.transport.pauseProducing()
-    came = client.came
-    pump = Pump(stream.transport, _HEARD)
+    return await _floods(world, Pump(stream.transport, _HEARD), client)
+
+
+async def _floods(world: World, pump: Pump, deaf: Listener | Stream) -> list[str]:
+    deaf.transport.pauseProducing()
+    came = deaf.came
     problems = ["all was taken"] if await world.flood(pump) else []
-    client.transport.resumeProducing()
-    return problems + await world.arrived(pump, lambda: client.came - came)
+    deaf.transport.resumeProducing()
+    return problems + await world.arrived(pump, lambda: deaf.came - came)
 
 
 async def bothRead(world: World) -> list[str]:

@@ -32,11 +32,7 @@ class Refusing(Conversation):
 
     def refused(self, said: str) -> None:
         """The server opens a stream, says this, and closes; its client may try again."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        server = self.server()
-        server.getsHeader()
+        client, server = self.knocks()
         server.sends(server.header() + streamError(said))
         client.getsError("remote-connection-failed")
         server.isLeft()
@@ -60,11 +56,7 @@ class Refusing(Conversation):
 
     def test_silentEnd(self) -> None:
         """It closes what it has just accepted, as a firewall or a limit does."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        server = self.server()
-        server.getsHeader()
+        client, server = self.knocks()
         server.hangsUp()
         client.getsError("remote-connection-failed")
         server.losesConnection()

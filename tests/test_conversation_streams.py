@@ -178,11 +178,7 @@ class Prefixes(Conversation):
     def test_serverThatPrefixesEverything(self) -> None:
         """Its default namespace is that of streams; what it sends means the same to the client."""
         header = f"<stream xmlns='{ns.STREAMS}' from='{DOMAIN}' id='s1' version='1.0'>"
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        server = self.server()
-        server.getsHeader()
+        client, server = self.knocks()
         server.sends(
             f"{header}<features><s:mechanisms xmlns:s='{ns.SASL}'>"
             "<s:mechanism>PLAIN</s:mechanism></s:mechanisms></features>"
@@ -260,11 +256,7 @@ class Silence(Conversation):
 
     def test_silentServer(self) -> None:
         """The server is the one that says nothing."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        server = self.server()
-        server.getsHeader()
+        client, server = self.knocks()
         self.network.wait(29)
         client.getsNothing()
         self.network.wait(1)
@@ -348,11 +340,7 @@ class ClientLeaves(Conversation):
 
     def test_whileTheServerIsSilent(self) -> None:
         """There is a connection to the server, and no stream yet."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        server = self.server()
-        server.getsHeader()
+        client, server = self.knocks()
         client.vanishes()
         self.network.wait(30)
         server.losesConnection()
@@ -403,11 +391,7 @@ class ServerLeaves(Conversation):
 
     def test_noServerOfXMPP(self) -> None:
         """Something else answers at that port."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        server = self.server()
-        server.getsHeader()
+        client, server = self.knocks()
         server.sends("HTTP/1.1 400 Bad Request\r\n\r\n")
         client.getsError("remote-connection-failed")
         server.getsError("not-well-formed")
@@ -415,11 +399,7 @@ class ServerLeaves(Conversation):
 
     def test_anotherProtocolInXML(self) -> None:
         """What answers is no stream."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        server = self.server()
-        server.getsHeader()
+        client, server = self.knocks()
         server.sends("<html>")
         client.getsError("remote-connection-failed")
         server.isLeft()
@@ -427,11 +407,7 @@ class ServerLeaves(Conversation):
 
     def test_oldServer(self) -> None:
         """A server from before XMPP 1.0 sends no features."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        server = self.server()
-        server.getsHeader()
+        client, server = self.knocks()
         server.sends(server.header(version="") + features(PLAIN))
         client.getsError("remote-connection-failed")
         server.isLeft()
@@ -439,43 +415,27 @@ class ServerLeaves(Conversation):
 
     def test_stanzaBeforeFeatures(self) -> None:
         """Nothing can come before features, and what follows does not mend it."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        server = self.server()
-        server.getsHeader()
+        client, server = self.knocks()
         server.sends(f"{server.header()}<message/>{features(PLAIN)}{features(PLAIN)}")
         client.getsError("remote-connection-failed")
         server.isLeft()
 
     def test_featuresTwice(self) -> None:
         """The first ones count."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        server = self.server()
-        server.getsHeader()
+        client, server = self.knocks()
         server.sends(f"{server.header()}{features(PLAIN)}{features()}")
         client.gets(features(PLAIN))
 
     def test_closesBeforeFeatures(self) -> None:
         """Without a reason."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        server = self.server()
-        server.getsHeader()
+        client, server = self.knocks()
         server.sends(server.header() + "</stream:stream>")
         client.getsError("remote-connection-failed")
         server.isLeft()
 
     def test_refusesWithAReason(self) -> None:
         """The log tells the operator what the server said."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        server = self.server()
-        server.getsHeader()
+        client, server = self.knocks()
         error = f"<host-gone xmlns='{ns.STREAM_ERRORS}'/>"
         server.sends(f"{server.header()}<stream:error>{error}</stream:error></stream:stream>")
         client.getsError("remote-connection-failed")
@@ -484,11 +444,7 @@ class ServerLeaves(Conversation):
 
     def test_breaksBeforeFeatures(self) -> None:
         """Its connection is lost."""
-        client = self.client()
-        client.opens()
-        client.getsHeader()
-        server = self.server()
-        server.getsHeader()
+        client, server = self.knocks()
         server.vanishes()
         client.getsError("remote-connection-failed")
 

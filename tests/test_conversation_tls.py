@@ -76,12 +76,7 @@ class Secure(Conversation):
 
     def waits(self) -> tuple[Client, Server]:
         """A client with TLS, and the server it waits for."""
-        client = self.client()
-        client.opens()
-        client.getsHeader(from_=DOMAIN)
-        client.gets(features(STARTTLS_REQUIRED))
-        client.sends(STARTTLS)
-        client.gets(PROCEED)
+        client = self.proceeds()
         client.startsTLS(self.clientTLS())
         client.getsHeader(from_=DOMAIN)
         return client, self.server()
@@ -182,12 +177,7 @@ class Sessions(Secure):
 
     def test_shutdownMeanwhile(self) -> None:
         """Who does not go on with TLS cannot be told, and is not waited for long."""
-        client = self.client()
-        client.opens()
-        client.getsHeader(from_=DOMAIN)
-        client.gets(features(STARTTLS_REQUIRED))
-        client.sends(STARTTLS)
-        client.gets(PROCEED)
+        client = self.proceeds()
         stopped = self.factory.shutdown()
         self.network.wait(2)
         self.assertNoResult(stopped)
@@ -201,12 +191,7 @@ class TwiceTLS(Secure):
 
     def test_headerRefused(self) -> None:
         """Not even behind a header that is refused."""
-        client = self.client()
-        client.opens()
-        client.getsHeader(from_=DOMAIN)
-        client.gets(features(STARTTLS_REQUIRED))
-        client.sends(STARTTLS)
-        client.gets(PROCEED)
+        client = self.proceeds()
         client._connection.startTLS(self.clientTLS())
         client.restarts()
         client.sends(client.header(to="example.net") + STARTTLS)
@@ -362,12 +347,7 @@ class Strangers(Secure):
 
     def stranger(self) -> Client:
         """A client that has asked for TLS."""
-        client = self.client()
-        client.opens()
-        client.getsHeader(from_=DOMAIN)
-        client.gets(features(STARTTLS_REQUIRED))
-        client.sends(STARTTLS)
-        client.gets(PROCEED)
+        client = self.proceeds()
         client.restarts()
         client.ignores = True
         return client
