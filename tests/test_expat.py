@@ -68,6 +68,18 @@ class WholeTagsTests(SynchronousTestCase):
             feed(_DOCUMENT[begin:end])
         self.assertEqual(_text(events), _text(expected))
 
+    def test_section(self) -> None:
+        """The text of a CDATA section is not held back, but for what may be its end."""
+        parser, events = _recording()
+        feed = WholeTags(parser).feed
+        for data, soFar in ((b"<a><![CDATA[one", "one"), (b"]", "one"), (b"<b>]]", "one]<b>")):
+            feed(data)
+            self.assertTrue(_text(events).endswith(soFar), events)
+        feed(b"></a>")
+        expected_, expected = _recording()
+        expected_.Parse(b"<a><![CDATA[one]<b>]]></a>")
+        self.assertEqual(_text(events), _text(expected))
+
     def test_noXML(self) -> None:
         """What is no XML at all is refused at once, though it has no tag."""
         for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01\x02", b"hello there\n"):

@@ -21,6 +21,8 @@ _WHOLE = re.compile(
     re.DOTALL,
 )
 
+_SECTION, _SECTION_END = b"<![CDATA[", b"]]>"
+
 
 def promptly(parser: XMLParserType) -> Callable[[bytes], object]:
     """What to call with the bytes for a parser, so that it holds no whole tag back."""
@@ -31,11 +33,12 @@ def promptly(parser: XMLParserType) -> Callable[[bytes], object]:
 
 
 class WholeTags:
-    """Feeds a parser tag by tag."""
+    """Feeds a parser tag by tag. Text is not held back, in CDATA sections neither."""
 
     def __init__(self, parser: XMLParserType) -> None:
         self._parse = parser.Parse
         self._rest = b""
+        self._inSection = False
 
     def feed(self, data: bytes) -> None:
         """
@@ -44,10 +47,20 @@ class WholeTags:
         @raise ExpatError: they are not well-formed.
         """
         data = self._rest + data
-        whole = _WHOLE.match(data)
-        assert whole is not None, "it matches nothing, too"
-        self._rest = data[whole.end() :]
-        self._parse(whole[0])
+        end = 0
+        if self._inSection:
+            end = data.find(_SECTION_END) + len(_SECTION_END)
+            self._inSection = end < len(_SECTION_END)
+        if not self._inSection:
+            whole = _WHOLE.match(data, end)
+            assert whole is not None, "it matches nothing, too"
+            end = whole.end()
+            self._inSection = data.startswith(_SECTION, end)
+        if self._inSection:
+            # What may be the begin of its end is as long as a tag's: it comes with the rest.
+            end = max(len(data) - 2, len(data.rstrip(b"]")))
+        self._rest = data[end:]
+        self._parse(data[:end])
 
 
 def _defers() -> bool:

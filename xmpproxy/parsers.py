@@ -31,7 +31,7 @@ class Parser:
     @ivar fed: how many bytes it was fed. Expat's offsets count from the first of them.
     """
 
-    __slots__ = ("_parse", "expat", "fed", "name")
+    __slots__ = ("_at", "_parse", "expat", "fed", "name")
 
     def __init__(self, name: str | None = None) -> None:
         """
@@ -39,6 +39,7 @@ class Parser:
         """
         self.name = name
         self.fed = 0
+        self._at = 0
         expat = self.expat = ParserCreate("UTF-8")
         expat.StartDoctypeDeclHandler = _restricted
         expat.CommentHandler = _restricted
@@ -57,6 +58,14 @@ class Parser:
         """
         self.fed += len(data)
         self._parse(data)
+
+    @property
+    def at(self) -> int:
+        """Up to where expat has looked. It does not know while it defers, with a new buffer."""
+        at = self.expat.CurrentByteIndex
+        if at >= 0:
+            self._at = at
+        return self._at
 
     @property
     def whole(self) -> bool:

@@ -382,7 +382,7 @@ class Splitter:
                 # Nobody will want it. What expat has not looked at yet may be its end.
                 self._blame(self._tooLong())
                 self._long = True
-                needed = self._begin = parser.expat.CurrentByteIndex
+                needed = self._begin = max(parser.at, self._keptFrom)
         else:
             if self._depth == 1 and self._last != fed:
                 tail = kept[self._last - self._keptFrom :].lstrip(_WHITE_SPACE)
@@ -414,7 +414,7 @@ class Splitter:
 
     def _scan(self, parser: Parser, fed: int, limit: int) -> None:
         """Count what expat looks at in vain: it does so again with each read."""
-        token = parser.expat.CurrentByteIndex
+        token = parser.at
         if token != self._token:
             self._token = token
             self._scanned = 0
